@@ -1,0 +1,37 @@
+"""Scores a run: python eval.py --ckpt runs/esnet --split val [--json scores.json]
+
+Per-class IoU, mean IoU and pixel accuracy at the size of the truth, every picture once,
+void never counted. The checkpoint scored is the one with the best validation mean IoU;
+--step last or --step 1234 takes another.
+"""
+
+from absl import app, flags
+
+from jaxseg import runtime
+from jaxseg.errors import exit_with_sentence
+
+_CKPT = flags.DEFINE_string("ckpt", None, "the run's folder", required=True)
+_SPLIT = flags.DEFINE_string("split", "val", "train, val or test")
+_STEP = flags.DEFINE_string("step", "best", "best, last or a step")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "where the data lie, if not where they lay in training"
+)
+_JSON = flags.DEFINE_string("json", None, "also write the scores to this file")
+
+
+@exit_with_sentence
+def main(_: list[str]) -> None:
+    runtime.setup()
+    from rich.console import Console
+
+    from jaxseg.evaluation.report import print_scores, score_run, write_json
+
+    step = int(_STEP.value) if _STEP.value.isdigit() else _STEP.value
+    result = score_run(_CKPT.value, _SPLIT.value, step, _DATA_DIR.value)
+    print_scores(result, Console())
+    if _JSON.value:
+        write_json(result, _JSON.value)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,3 @@
+"""Real-time semantic segmentation networks in JAX/Flax."""
+
+__version__ = "0.1.0"

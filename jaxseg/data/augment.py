@@ -1,0 +1,105 @@
+"""Augmentation on the device: a pure function of (key, image, label)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.data.classes import VOID
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random scale, crop, flip and colour; the crop has the same size for every sample.
+
+    Attributes:
+        crop_hw: height and width of what comes back.
+        scale: the picture is enlarged by a factor drawn uniformly from this range.
+        flip: mirror left and right with probability one half.
+        colour_jitter: brightness, contrast and saturation are each multiplied by a
+            factor drawn uniformly from `1 - colour_jitter` to `1 + colour_jitter`.
+    """
+
+    crop_hw: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: bool = True
+    colour_jitter: float = 0.0
+
+    def __call__(
+        self, key: jax.Array, image: jax.Array, label: jax.Array, fill: tuple
+    ) -> tuple[jax.Array, jax.Array]:
+        """One sample: uint8 `(h, w, 3)` and `(h, w)` to float32 0..255 and int32 crops.
+
+        Where the crop reaches over the scaled picture's edge, the label is void and the
+        image has the colour `fill`. Images are read bilinearly, labels from the nearest
+        pixel. A crop larger than the scaled picture holds it whole, at a random place.
+        """
+        h, w = label.shape
+        keys = jax.random.split(key, 5)
+        scale = jax.random.uniform(
+            keys[0], (), minval=self.scale[0], maxval=self.scale[1]
+        )
+        rows = _crop_positions(keys[1], h, self.crop_hw[0], scale)
+        columns = _crop_positions(keys[2], w, self.crop_hw[1], scale)
+        if self.flip:
+            mirrored = jnp.where(jax.random.bernoulli(keys[3]), columns[::-1], columns)
+            columns = mirrored
+        inside = _inside(rows, h)[:, None] & _inside(columns, w)
+        label = label[_nearest(rows, h)[:, None], _nearest(columns, w)]
+        label = jnp.where(inside, label.astype(jnp.int32), VOID)
+        image = _bilinear(image, rows, columns)
+        if self.colour_jitter:
+            image = _jitter(keys[4], image, inside, self.colour_jitter)
+        fill = jnp.asarray(fill, jnp.float32)
+        return jnp.where(inside[..., None], image, fill), label
+
+
+def _crop_positions(
+    key: jax.Array, size: int, crop: int, scale: jax.Array
+) -> jax.Array:
+    """Where a crop's pixel centres lie in the picture, in its pixels; pixel i is i."""
+    room = jnp.round(size * scale).astype(jnp.int32) - crop
+    low, high = jnp.minimum(room, 0), jnp.maximum(room, 0)
+    offset = jax.random.randint(key, (), low, high + 1)
+    return ((jnp.arange(crop) + offset).astype(jnp.float32) + 0.5) / scale - 0.5
+
+
+def _inside(positions: jax.Array, size: int) -> jax.Array:
+    return (positions >= -0.5) & (positions < size - 0.5)
+
+
+def _nearest(positions: jax.Array, size: int) -> jax.Array:
+    return jnp.clip(jnp.floor(positions + 0.5).astype(jnp.int32), 0, size - 1)
+
+
+def _bilinear(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """Reads `(h, w, 3)` at every (row, column), edge pixels repeated outside."""
+
+    def neighbours(positions, size):
+        positions = jnp.clip(positions, 0, size - 1)
+        low = jnp.floor(positions)
+        index = low.astype(jnp.int32)
+        return index, jnp.minimum(index + 1, size - 1), positions - low
+
+    top, bottom, down = neighbours(rows, image.shape[0])
+    left, right, across = neighbours(columns, image.shape[1])
+    # Scale, crop and flip move rows and columns apart from each other: whole rows are
+    # read first, which costs less than four reads a pixel.
+    image = image.astype(jnp.float32)
+    down, across = down[:, None, None], across[:, None]
+    image = image[top] * (1 - down) + image[bottom] * down
+    return image[:, left] * (1 - across) + image[:, right] * across
+
+
+def _jitter(
+    key: jax.Array, image: jax.Array, inside: jax.Array, strength: float
+) -> jax.Array:
+    factors = jax.random.uniform(key, (3,), minval=1 - strength, maxval=1 + strength)
+    image = image * factors[0]
+    pixels = jnp.maximum(inside.sum(), 1).astype(jnp.float32)
+    mean = jnp.where(inside[..., None], image, 0.0).sum((0, 1)) / pixels
+    image = mean.mean() + (image - mean.mean()) * factors[1]
+    # Luma weights of ITU-R BT.601.
+    grey = image @ jnp.asarray([0.299, 0.587, 0.114])
+    image = grey[..., None] + (image - grey[..., None]) * factors[2]
+    return jnp.clip(image, 0.0, 255.0)

@@ -1,0 +1,68 @@
+"""TFDS builders of the data sets. Importing this file imports TensorFlow Datasets.
+
+`Camvid(data_dir=...)` reads its folder as `manual_dir`; `Streets(data_dir=...)` draws.
+Examples are `image_id`, `image` uint8 (h, w, 3) and `label` uint8 (h, w, 1) with train
+ids and 255 for void.
+"""
+
+import tensorflow_datasets as tfds
+
+from jaxseg.data.sources import CamVid, Source, open_source
+from jaxseg.data.sources import Streets as StreetsSource
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version("1.0.0")
+    source_class: type[Source]
+
+    def _source(self, manual_dir: str) -> Source:
+        return open_source(self.source_class.name, manual_dir)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        h, w = self.source_class.hw
+        features = tfds.features.FeaturesDict(
+            {
+                "image_id": tfds.features.Text(),
+                "image": tfds.features.Image(shape=(h, w, 3), encoding_format="png"),
+                "label": tfds.features.Image(shape=(h, w, 1), encoding_format="png"),
+            }
+        )
+        return self.dataset_info_from_configs(
+            features=features,
+            supervised_keys=("image", "label"),
+            # One shuffled order would make indices meaningless: keep the source's.
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        source = self._source(str(dl_manager.manual_dir))
+        return {
+            split: self._generate_examples(source, split) for split in source.splits
+        }
+
+    def _generate_examples(self, source: Source, split: str):
+        for index, sample_id in enumerate(source.ids(split)):
+            image, label = source.read(split, sample_id)
+            yield (
+                index,
+                {"image_id": sample_id, "image": image, "label": label[..., None]},
+            )
+
+
+class Camvid(_Builder):
+    """CamVid, 480x360, 11 classes; `manual_dir` holds train/ trainannot/ val/ ..."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "manual_dir is the folder that holds train/, trainannot/, val/, valannot/, "
+        "test/ and testannot/ of SegNet's CamVid."
+    )
+    source_class = CamVid
+
+
+class Streets(_Builder):
+    """Synthetic street scenes, 512x256, the 19 Cityscapes classes."""
+
+    source_class = StreetsSource
+
+    def _source(self, manual_dir: str) -> Source:
+        return StreetsSource()

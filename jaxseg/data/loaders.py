@@ -1,0 +1,203 @@
+"""Batches of a split, in an order that is a function of (seed, epoch) alone.
+
+Two loaders give the same batches in the same order. `ResidentLoader` decodes the split
+once into arrays, kept on disk as `.npz` and then on the device, so that a step has no
+host work; it needs no TensorFlow. `TfDataLoader` streams from TFDS shards and holds
+only a few batches.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import jax
+import numpy as np
+from rich.progress import track
+
+from jaxseg.data.sources import Source, check_split
+from jaxseg.errors import UserError
+from jaxseg.runtime import cache_dir
+
+Batch = dict[str, jax.Array]
+
+
+class Loader(Protocol):
+    """A split whose samples can be asked for by index.
+
+    Attributes:
+        ids: one name a sample; index i is the sample `ids[i]`.
+    """
+
+    ids: tuple[str, ...]
+
+    def batches(self, indices: np.ndarray) -> Iterator[Batch]:
+        """For each row of `(n, b)` indices: `image` uint8 (b, h, w, 3), `label` uint8.
+
+        Arrays lie on the device.
+        """
+
+
+def epoch_order(seed: int, epoch: int, samples: int, batch_size: int) -> np.ndarray:
+    """Indices `(samples // batch_size, batch_size)` of one epoch, each at most once.
+
+    Raises:
+        UserError: there are fewer samples than one batch holds.
+    """
+    if samples < batch_size:
+        raise UserError(
+            f"a batch of {batch_size} needs more than the {samples} samples of the "
+            "training split; lower config.train.batch_size."
+        )
+    order = np.random.default_rng((seed, epoch)).permutation(samples)
+    steps = samples // batch_size
+    return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def load_split(source: Source, split: str, loader: str = "auto") -> Loader:
+    """The loader of a split; `auto` is `resident` where that fits the device.
+
+    Raises:
+        UserError: unknown split or loader, or a sample that cannot be trained on.
+    """
+    check_split(source, split)
+    if loader not in ("auto", "resident", "tfdata"):
+        raise UserError(
+            f"config.data.loader is {loader!r}; it can be auto, resident or tfdata."
+        )
+    if loader == "auto":
+        loader = "resident" if _fits_device(source, split) else "tfdata"
+    return (ResidentLoader if loader == "resident" else TfDataLoader)(source, split)
+
+
+def _fits_device(source: Source, split: str) -> bool:
+    """Whether a decoded split takes at most a quarter of the device's memory."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    decoded = len(source.ids(split)) * source.hw[0] * source.hw[1] * 4
+    return decoded <= stats.get("bytes_limit", host) / 4
+
+
+class ResidentLoader:
+    """All of a split on the device."""
+
+    def __init__(self, source: Source, split: str) -> None:
+        arrays = resident_arrays(source, split)
+        self.ids = tuple(arrays["ids"].tolist())
+        self._images = jax.device_put(arrays["images"])
+        self._labels = jax.device_put(arrays["labels"])
+
+    def batches(self, indices: np.ndarray) -> Iterator[Batch]:
+        for row in jax.device_put(indices.astype(np.int32)):
+            yield _take(self._images, self._labels, row)
+
+
+@jax.jit
+def _take(images, labels, row) -> Batch:
+    return {"image": images[row], "label": labels[row]}
+
+
+def resident_arrays(source: Source, split: str) -> dict[str, np.ndarray]:
+    """`ids`, `images` uint8 (n, h, w, 3), `labels` uint8 (n, h, w), read once.
+
+    They are kept under the cache folder, by the source's fingerprint.
+    """
+    folder = _prepared_folder(source, split)
+    path = folder / f"{split}.npz"
+    if not path.is_file():
+        ids = source.ids(split)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            samples = list(
+                track(
+                    pool.map(lambda sample_id: source.read(split, sample_id), ids),
+                    description=f"Preparing {source.name} {split}",
+                    total=len(ids),
+                )
+            )
+        arrays = {
+            "ids": np.asarray(ids),
+            "images": np.stack([image for image, _ in samples]),
+            "labels": np.stack([label for _, label in samples]),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{split}.{os.getpid()}.npz")
+        try:
+            np.savez(unfinished, **arrays)
+            unfinished.replace(path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise UserError(
+                f"the prepared {source.name} {split} could not be written to {path} "
+                f"({error.strerror}); free some space or set JAXSEG_CACHE to a folder "
+                "elsewhere."
+            ) from error
+        return arrays
+    with np.load(path) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _prepared_folder(source: Source, split: str) -> Path:
+    return cache_dir() / "data" / f"{source.name}-{source.fingerprint(split)}"
+
+
+class TfDataLoader:
+    """Streams a split from TFDS shards: random access, parallel decoding, prefetch."""
+
+    def __init__(self, source: Source, split: str) -> None:
+        tf, tfds = _tensorflow()
+        from jaxseg.data import builders
+
+        folder = _prepared_folder(source, split) / "tfds"
+        builder_class = {"camvid": builders.Camvid, "streets": builders.Streets}
+        builder = builder_class[source.name](
+            data_dir=str(folder), file_format="array_record"
+        )
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=str(getattr(source, "root", "")) or None
+            )
+        )
+        self.ids = tuple(source.ids(split))
+        self._features = builder.info.features
+        self._records = builder.as_data_source(
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
+        self._tf = tf
+
+    def batches(self, indices: np.ndarray) -> Iterator[Batch]:
+        tf = self._tf
+
+        def fetch(row):
+            return np.asarray(self._records.__getitems__(row.tolist()), object)
+
+        def decode(record):
+            example = self._features.deserialize_example(record)
+            return {"image": example["image"], "label": example["label"][..., 0]}
+
+        dataset = (
+            tf.data.Dataset.from_tensor_slices(indices)
+            .map(lambda row: tf.numpy_function(fetch, [row], tf.string))
+            .map(lambda records: tf.ensure_shape(records, indices.shape[1:]))
+            .unbatch()
+            .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+            .batch(indices.shape[1], drop_remainder=True)
+            .prefetch(tf.data.AUTOTUNE)
+        )
+        for batch in dataset.as_numpy_iterator():
+            yield jax.device_put(batch)
+
+
+def _tensorflow():
+    """TensorFlow and TFDS, kept off the accelerator and quiet."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"the tfdata loader needs TensorFlow Datasets ({error}); install "
+            "jaxseg[tfds] or set --config.data.loader=resident."
+        ) from error
+    tf.config.set_visible_devices([], "GPU")
+    return tf, tfds

@@ -1,0 +1,30 @@
+"""Pixels to network input: the one place where a mean or a scale is applied."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+Rgb = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Maps RGB pixels in 0..255 to `(pixel - mean) / std`, float32, per channel.
+
+    The numbers belong to a model's recipe and are stored in its run.
+    """
+
+    mean: Rgb = (0.0, 0.0, 0.0)
+    std: Rgb = (255.0, 255.0, 255.0)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(
+                f"preprocess takes three means and three positive scales (RGB), got "
+                f"mean={self.mean}, std={self.std}."
+            )
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        mean, std = jnp.asarray(self.mean), jnp.asarray(self.std)
+        return (image.astype(jnp.float32) - mean) / std

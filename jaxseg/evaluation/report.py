@@ -1,0 +1,81 @@
+"""A run's scores on a split, as a table for people and as JSON for programs."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from jaxseg.data.loaders import load_split
+from jaxseg.data.sources import open_source
+from jaxseg.errors import UserError
+from jaxseg.evaluation.evaluate import evaluate, make_count, protocol
+from jaxseg.runs import Run
+
+
+def score_run(
+    ckpt: str | os.PathLike,
+    split: str = "val",
+    which: str | int = "best",
+    data_dir: str | None = None,
+) -> dict[str, Any]:
+    """Scores a checkpoint of the run in `ckpt` on a split of the data it was made for.
+
+    Args:
+        which: `best`, `last` or a step.
+        data_dir: where the data lie, if not where they lay in training.
+
+    Returns:
+        `step`, `protocol`, `miou`, `pixel_accuracy`, `class_iou` (None: never seen),
+        `pixels`; shares in 0..1.
+
+    Raises:
+        UserError: no such run, checkpoint, split or data.
+    """
+    run = Run(ckpt)
+    config = run.record["config"]
+    data = config["data"]
+    source = open_source(data["name"], data["dir"] if data_dir is None else data_dir)
+    variables, step = run.variables(which)
+    loader = load_split(source, split, data["loader"])
+    scores = evaluate(
+        make_count(run.model(), run.preprocess, run.table),
+        variables,
+        loader,
+        config["train"]["eval_batch_size"],
+        run.table,
+        lambda batches, total: track(
+            batches, f"Scoring {source.name} {split}", total, transient=True
+        ),
+    )
+    line = protocol(source.name, split, source.hw, run.table, step)
+    if split == data["train_split"]:
+        line += ", SEEN IN TRAINING"
+    return {"step": step, "protocol": line, **scores.as_dict()}
+
+
+def print_scores(result: dict[str, Any], console: Console) -> None:
+    """Prints the protocol, IoU by class, mean IoU and pixel accuracy in percent."""
+
+    def percent(share: float | None) -> str:
+        return "n/a" if share is None else f"{100 * share:.2f}"
+
+    table = Table(show_footer=True)
+    table.add_column("class", footer="mean IoU\npixel accuracy")
+    totals = f"{percent(result['miou'])}\n{percent(result['pixel_accuracy'])}"
+    table.add_column("IoU %", footer=totals, justify="right")
+    for name, iou in result["class_iou"].items():
+        table.add_row(name, percent(iou))
+    console.print(table)
+    console.print(result["protocol"], soft_wrap=True, highlight=False)
+
+
+def write_json(result: dict[str, Any], path: str | os.PathLike) -> None:
+    """Writes the result; raises `UserError` where that cannot be done."""
+    try:
+        Path(path).write_text(json.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}).") from error

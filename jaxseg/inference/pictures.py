@@ -1,0 +1,62 @@
+"""Label maps as people look at them: colours, overlays, legends, grids."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxseg.data.classes import ClassTable
+
+_TEXT = ImageFont.load_default(size=14)
+
+
+def colourise(label: np.ndarray, table: ClassTable) -> np.ndarray:
+    """uint8 RGB `(..., 3)` of class ids `(...)`; void is black."""
+    return table.colours()[label]
+
+
+def overlay(
+    image: np.ndarray, label: np.ndarray, table: ClassTable, opacity: float = 0.55
+) -> np.ndarray:
+    """The picture under its coloured label map, uint8 `(h, w, 3)`; void stays as is."""
+    coloured = image * (1 - opacity) + colourise(label, table) * opacity
+    known = (label < len(table))[..., None]
+    return np.where(known, coloured.round().astype(np.uint8), image)
+
+
+def save_indexed(label: np.ndarray, table: ClassTable, path: Path) -> None:
+    """Writes class ids `(h, w)` as a PNG whose pixels are the ids and show colours."""
+    picture = Image.fromarray(label, "P")
+    picture.putpalette(table.colours().ravel().tolist())
+    picture.save(path)
+
+
+def legend(table: ClassTable, present: Sequence[int]) -> Image.Image:
+    """A column of colour swatches with the names of the classes `present`."""
+    row, swatch, margin = 24, 32, 8
+    names = [table.names[i] for i in present]
+    width = max([_TEXT.getlength(name) for name in names], default=0)
+    size = (int(width) + swatch + 3 * margin, row * len(names) + margin)
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    for line, index in enumerate(present):
+        top = margin // 2 + line * row
+        box = (margin, top + 4, margin + swatch, top + row - 4)
+        draw.rectangle(box, fill=table.palette[index], outline="black")
+        at = (2 * margin + swatch, top + row // 2)
+        draw.text(at, table.names[index], fill="black", font=_TEXT, anchor="lm")
+    return picture
+
+
+def grid(
+    images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, table: ClassTable
+) -> np.ndarray:
+    """A row a sample: image | truth | prediction, uint8 `(n * h, 3 * w, 3)`.
+
+    Pixels that are void in the truth are black in the prediction too, for no score
+    counts them.
+    """
+    known = np.where(labels < len(table), predictions, labels)
+    columns = (images, colourise(labels, table), colourise(known, table))
+    return np.concatenate(np.concatenate(columns, axis=2), axis=0)

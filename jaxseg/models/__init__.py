@@ -1,0 +1,32 @@
+"""Networks: `ESNet(num_classes=19)`, or by name `create("esnet", num_classes=19)`."""
+
+from typing import Any
+
+import flax.linen as nn
+
+from jaxseg.models.esnet import FCU, PFCU, ESNet
+from jaxseg.models.sizes import pad_to_multiple
+
+__all__ = ["ESNet", "FCU", "PFCU", "SIZE_MULTIPLE", "create", "names"]
+__all__ += ["pad_to_multiple"]
+
+_NETWORKS: dict[str, type[nn.Module]] = {"esnet": ESNet}
+SIZE_MULTIPLE = 8  # a height and width that every network takes
+
+
+def names() -> list[str]:
+    """The names that `create` knows."""
+    return sorted(_NETWORKS)
+
+
+def create(name: str, **kwargs: Any) -> nn.Module:
+    """The network called `name`, built with `kwargs`.
+
+    Raises:
+        ValueError: no network has that name; the message lists those that there are.
+        TypeError: the network takes no such argument.
+    """
+    if name not in _NETWORKS:
+        known = ", ".join(names())
+        raise ValueError(f"no network is called {name!r}; there are: {known}.")
+    return _NETWORKS[name](**kwargs)

@@ -1,0 +1,396 @@
+"""Layers and units that several networks share.
+
+A *unit* is what the papers' blocks are composed of: a convolution with its batch norm
+and activation, a down-sampling concatenation, a transposed convolution with batch
+norm. Parameters have one layout (`kernel` is `(kh, kw, in, out)`); how a primitive is
+computed (the textbook `lax` call or an arithmetic equal that is faster on a platform)
+is decided here, at trace time, and nowhere else.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import DTypeLike
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+Pair = tuple[int, int]
+
+ACTIVATIONS: dict[str | None, Callable[[jax.Array], jax.Array]] = {
+    None: lambda x: x,
+    "relu": nn.relu,
+}
+
+
+def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Draws U(-b, b) with b = 1 / sqrt(fan_in), PyTorch's default for convolutions.
+
+    `fan_in` is taken from a `(kh, kw, in, out)` shape. Source: torch.nn.Conv2d.
+    """
+    bound = (shape[0] * shape[1] * shape[2]) ** -0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def conv2d(
+    x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: Pair = (1, 1)
+) -> jax.Array:
+    """Convolves `(b, h, w, ci)` with `(kh, kw, ci, co)`: `(b, h / s, w / s, co)`.
+
+    Padding is symmetric, `dilation * (k - 1) / 2` a side, as in all five papers' code.
+    """
+    if jax.default_backend() == "cpu" and x.shape[-1] >= 32:
+        return _conv2d_cpu(stride, dilation, x, kernel)
+    return _conv2d_lax(stride, dilation, x, kernel)
+
+
+def _padding(kernel: jax.Array, dilation: Pair) -> list[Pair]:
+    return [(d * (k - 1) // 2,) * 2 for k, d in zip(kernel.shape, dilation)]
+
+
+def _conv2d_lax(stride, dilation, x, kernel):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        _padding(kernel, dilation),
+        rhs_dilation=dilation,
+        dimension_numbers=NHWC,
+    )
+
+
+# XLA:CPU computes the weight gradient of a convolution up to 4 times slower than the
+# same sum written as one matrix product over the shifted inputs; with few channels the
+# two are equal.
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _conv2d_cpu(stride, dilation, x, kernel):
+    return _conv2d_lax(stride, dilation, x, kernel)
+
+
+def _conv2d_cpu_fwd(stride, dilation, x, kernel):
+    return _conv2d_lax(stride, dilation, x, kernel), (x, kernel)
+
+
+def _conv2d_cpu_bwd(stride, dilation, residuals, g):
+    x, kernel = residuals
+    _, pullback = jax.vjp(lambda x: _conv2d_lax(stride, dilation, x, kernel), x)
+    (kh, kw, ci, co), (b, h, w, _) = kernel.shape, g.shape
+    padded = jnp.pad(x, [(0, 0), *_padding(kernel, dilation), (0, 0)])
+    taps = [
+        lax.slice(
+            padded,
+            (0, i * dilation[0], j * dilation[1], 0),
+            (
+                b,
+                i * dilation[0] + (h - 1) * stride + 1,
+                j * dilation[1] + (w - 1) * stride + 1,
+                ci,
+            ),
+            (1, stride, stride, 1),
+        )
+        for i in range(kh)
+        for j in range(kw)
+    ]
+    columns = jnp.concatenate(taps, -1).reshape(-1, kh * kw * ci)
+    kernel_gradient = lax.dot_general(
+        columns,
+        g.reshape(-1, co),
+        (((0,), (0,)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
+    return *pullback(g), kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_conv2d_cpu.defvjp(_conv2d_cpu_fwd, _conv2d_cpu_bwd)
+
+
+def conv2d_transpose(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Doubles `(b, h, w, ci)` to `(b, 2h, 2w, co)` with `(k, k, ci, co)`, k = 2 or 3.
+
+    PyTorch's `ConvTranspose2d(stride=2)`, with `padding=1, output_padding=1` for k = 3
+    and neither for k = 2; `kernel` is not flipped (tap `(i, j)` of PyTorch is `[i, j]`
+    here). One matrix product gives every tap's share; the four output phases are sums
+    of shifted slices of it, so no zero that was inserted is ever multiplied.
+    """
+    b, h, w, _ = x.shape
+    k, _, ci, co = kernel.shape
+    shares = jnp.einsum("bhwi,yxio->bhwyxo", x, kernel)
+    # Keeps XLA:CPU from computing the phases' gradient anew inside a transposition.
+    shares = lax.optimization_barrier(shares)
+    if k == 2:
+        return shares.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, co)
+    if k != 3:
+        raise ValueError(f"conv2d_transpose takes 2x2 or 3x3 kernels, got {k}x{k}.")
+    padded = jnp.pad(shares, [(0, 0), (0, 1), (0, 1), (0, 0), (0, 0), (0, 0)])
+    # Output row 2y takes tap 1 of input row y; row 2y + 1 takes 2 of y and 0 of y + 1.
+    taps = {0: [(1, 0)], 1: [(2, 0), (0, 1)]}
+
+    def phase(py: int, px: int) -> jax.Array:
+        return sum(
+            padded[:, dy : dy + h, dx : dx + w, ky, kx]
+            for ky, dy in taps[py]
+            for kx, dx in taps[px]
+        )
+
+    rows = [jnp.stack([phase(py, 0), phase(py, 1)], 3) for py in (0, 1)]
+    return jnp.stack(rows, 2).reshape(b, 2 * h, 2 * w, co)
+
+
+def max_pool2(x: jax.Array) -> jax.Array:
+    """Takes the maximum of 2x2 blocks: `(b, h, w, c) -> (b, h / 2, w / 2, c)`.
+
+    The gradient goes to the first of equal values, as in PyTorch; `jnp.maximum` would
+    split it.
+    """
+    rows = jnp.where(x[:, ::2] >= x[:, 1::2], x[:, ::2], x[:, 1::2])
+    left, right = rows[:, :, ::2], rows[:, :, 1::2]
+    return jnp.where(left >= right, left, right)
+
+
+def _channel_sum(x: jax.Array) -> jax.Array:
+    """Sums `(..., c)` to `(c,)`, in two stages: 2 times faster than one on XLA:CPU."""
+    c = x.shape[-1]
+    rows = x.size // c
+    group = next(k for k in (16, 8, 4, 2, 1) if rows % k == 0)
+    partial_sums = x.reshape(rows // group, group * c).sum(0)
+    return lax.optimization_barrier(partial_sums).reshape(group, c).sum(0)
+
+
+class Unit(nn.Module, kw_only=True):
+    """What every layer, unit, block and network here has in common.
+
+    Attributes:
+        dtype: compute dtype; parameters and batch statistics stay float32.
+        axis_name: the mapped axis over which `jax.pmap` or `shard_map` split the
+            batch, so that batch statistics are those of the whole batch; None under
+            plain `jax.jit`, where the batch is whole.
+    """
+
+    dtype: DTypeLike = jnp.float32
+    axis_name: str | None = None
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """The attributes that a unit hands on to the units inside it."""
+        return dict(dtype=self.dtype, axis_name=self.axis_name)
+
+
+class BatchNorm(Unit):
+    """Batch norm over all but the last axis, with PyTorch's running statistics.
+
+    Training normalises with the batch's mean and biased variance and moves the running
+    values by `momentum` towards the mean and the *unbiased* variance (flax's own layer
+    stores the biased one). Source: torch.nn.BatchNorm2d.
+
+    Attributes:
+        eps: added to the variance.
+        momentum: PyTorch's convention; 0.1 is flax's 0.9.
+        initial_scale: what the scale (PyTorch's weight) starts from.
+    """
+
+    eps: float
+    momentum: float = 0.1
+    initial_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        c = x.shape[-1]
+        initial_scale = nn.initializers.constant(self.initial_scale)
+        scale = self.param("scale", initial_scale, (c,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (c,), jnp.float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (c,), jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, (c,), jnp.float32)
+        x = x.astype(jnp.float32)
+        if train and not self.is_initializing():
+            y, m, v, n = _batch_norm(self.eps, self.axis_name, x, scale, bias)
+            mean.value += self.momentum * (m - mean.value)
+            unbiased = v * (n / jnp.maximum(n - 1, 1))
+            var.value += self.momentum * (unbiased - var.value)
+        else:
+            gain = scale * lax.rsqrt(var.value + self.eps)
+            y = x * gain + (bias - mean.value * gain)
+        return y.astype(self.dtype)
+
+
+# Autodiff would keep and re-read several full-size intermediates; written out, the
+# forward and the backward pass are one affine map each beside two channel sums.
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _batch_norm(eps, axis_name, x, scale, bias):
+    """Normalised `x`, and the batch's mean, biased variance and count per channel."""
+    return _batch_norm_fwd(eps, axis_name, x, scale, bias)[0]
+
+
+def _batch_norm_fwd(eps, axis_name, x, scale, bias):
+    count = jnp.float32(x.size // x.shape[-1])
+    sums = _whole_batch(axis_name, (_channel_sum(x), _channel_sum(x * x), count))
+    mean, n = sums[0] / sums[2], sums[2]
+    var = jnp.maximum(sums[1] / n - mean * mean, 0.0)
+    inverse_std = lax.rsqrt(var + eps)
+    gain = scale * inverse_std
+    outputs = (x * gain + (bias - mean * gain), mean, var, n)
+    return outputs, (x, gain, mean, inverse_std, n)
+
+
+def _batch_norm_bwd(eps, axis_name, residuals, cotangents):
+    x, gain, mean, inverse_std, n = residuals
+    g = cotangents[0]  # the statistics only feed running values: no gradient
+    own = _channel_sum(g), _channel_sum(g * x)
+    sum_g, sum_gx = _whole_batch(axis_name, own)
+    slope = -gain * inverse_std**2 * (sum_gx - mean * sum_g) / n
+    offset = -gain * sum_g / n - slope * mean
+    scale_gradient = (own[1] - mean * own[0]) * inverse_std
+    return g * gain + x * slope + offset, scale_gradient, own[0]
+
+
+_batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)
+
+
+def _whole_batch(axis_name, sums):
+    return sums if axis_name is None else lax.psum(sums, axis_name)
+
+
+class Conv(Unit):
+    """Convolution with symmetric padding: `(b, h, w, ci) -> (b, h / s, w / s, co)`.
+
+    Initialised as PyTorch does by default: kernel and bias U(+-1/sqrt(fan_in)).
+    """
+
+    features: int
+    kernel_size: Pair
+    stride: int = 1
+    dilation: Pair = (1, 1)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", torch_uniform, shape, jnp.float32)
+        bias = self.param("bias", _bias_init(shape), (self.features,), jnp.float32)
+        x, kernel, bias = (t.astype(self.dtype) for t in (x, kernel, bias))
+        return conv2d(x, kernel, stride=self.stride, dilation=self.dilation) + bias
+
+
+class ConvTranspose(Unit):
+    """Transposed convolution, stride 2: `(b, h, w, ci) -> (b, 2h, 2w, co)`.
+
+    Initialised as PyTorch does by default, with its fan_in of `out * kh * kw`.
+    """
+
+    features: int
+    kernel_size: Pair
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        fan_in_shape = (*self.kernel_size, self.features, x.shape[-1])
+
+        def init(key, shape, dtype):
+            return torch_uniform(key, fan_in_shape, dtype).swapaxes(2, 3)
+
+        kernel = self.param("kernel", init, shape, jnp.float32)
+        bias = self.param(
+            "bias", _bias_init(fan_in_shape), (self.features,), jnp.float32
+        )
+        x, kernel, bias = (t.astype(self.dtype) for t in (x, kernel, bias))
+        return conv2d_transpose(x, kernel) + bias
+
+
+def _bias_init(kernel_shape: tuple[int, ...]):
+    """PyTorch draws a bias with the bound of its kernel's fan_in."""
+    bound = (kernel_shape[0] * kernel_shape[1] * kernel_shape[2]) ** -0.5
+    return lambda key, shape, dtype: jax.random.uniform(
+        key, shape, dtype, -bound, bound
+    )
+
+
+class ConvNormAct(Unit):
+    """Convolution, batch norm, activation: `(b, h, w, ci) -> (b, h / s, w / s, co)`.
+
+    Attributes:
+        norm: eps of the batch norm; None for none.
+        initial_scale: what the scale of that batch norm starts from.
+        shared_norm: a batch norm that belongs to the caller, in place of an own one.
+        act: a key of `ACTIVATIONS`.
+    """
+
+    features: int
+    kernel_size: Pair
+    stride: int = 1
+    dilation: Pair = (1, 1)
+    norm: float | None = None
+    initial_scale: float = 1.0
+    shared_norm: BatchNorm | None = None
+    act: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = Conv(
+            self.features,
+            self.kernel_size,
+            self.stride,
+            self.dilation,
+            **self.common,
+            name="conv",
+        )(x)
+        if self.shared_norm is not None:
+            x = self.shared_norm(x, train=train)
+        elif self.norm is not None:
+            norm = BatchNorm(
+                self.norm,
+                initial_scale=self.initial_scale,
+                **self.common,
+                name="norm",
+            )
+            x = norm(x, train=train)
+        return ACTIVATIONS[self.act](x)
+
+
+class Downsampler(Unit):
+    """Halves the size: `(b, h, w, ci) -> (b, h / 2, w / 2, features)`.
+
+    Concatenates a 3x3 stride-2 convolution (`features - ci` channels) with the 2x2
+    maximum of the input, then batch norm and activation. Source: ERFNet's code, which
+    ESNet's and FDDWNet's follow; h and w must be even.
+    """
+
+    features: int
+    norm: float
+    act: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        convolved = Conv(
+            self.features - x.shape[-1], (3, 3), 2, **self.common, name="conv"
+        )(x)
+        x = jnp.concatenate([convolved, max_pool2(x).astype(self.dtype)], -1)
+        x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+        return ACTIVATIONS[self.act](x)
+
+
+class Upsampler(Unit):
+    """Doubles the size: `(b, h, w, ci) -> (b, 2h, 2w, features)`.
+
+    Transposed 3x3 convolution, batch norm, activation. Source: ERFNet's code.
+    """
+
+    features: int
+    norm: float
+    act: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = ConvTranspose(self.features, (3, 3), **self.common, name="deconv")(x)
+        x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+        return ACTIVATIONS[self.act](x)
+
+
+class Dropout2d(nn.Module):
+    """Zeroes whole channels of a sample and scales the rest by `1 / (1 - rate)`."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        return nn.Dropout(self.rate, broadcast_dims=(1, 2))(x, deterministic=not train)

@@ -1,0 +1,56 @@
+"""What a run writes while it trains: `metrics.jsonl`, TensorBoard events, a grid."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tensorboardX import SummaryWriter
+
+
+class Journal:
+    """Appends to a run folder's records; after a restart it goes on from `step`.
+
+    Lines and events of steps that will be taken again are dropped, so that a run that
+    was killed leaves the same record as one that was not.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._folder = folder
+        path = folder / "metrics.jsonl"
+        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished.write_text("".join(kept))
+        unfinished.replace(path)
+        self._lines = path.open("a")
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._lines.close()
+        self._events.close()
+
+    def scalars(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """One line `{"kind", "step", ...}` and one event a value."""
+        self._lines.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def picture(self, step: int, grid: np.ndarray) -> None:
+        """Keeps `(h, w, 3)` as an event and as `samples.png`."""
+        self._events.add_image("val/samples", grid, step, dataformats="HWC")
+        self._events.flush()
+        Image.fromarray(grid).save(self._folder / "samples.png")
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Lines that end in a newline: a killed process may leave half a last one."""
+    if not path.is_file():
+        return []
+    return [line for line in path.read_text().splitlines(True) if line.endswith("\n")]

@@ -1,0 +1,354 @@
+"""Training: from a config and a folder to a run."""
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import linen as nn
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from jaxseg import models
+from jaxseg.data.augment import Augment
+from jaxseg.data.loaders import Loader, epoch_order, load_split
+from jaxseg.data.preprocess import Preprocess
+from jaxseg.data.sources import Source, check_split, open_source
+from jaxseg.errors import UserError, call_with_section
+from jaxseg.evaluation.evaluate import evaluate, make_count, protocol
+from jaxseg.evaluation.scores import Scores
+from jaxseg.inference.pictures import grid
+from jaxseg.inference.predictor import Predictor
+from jaxseg.runs import Checkpoints, Run, describe
+from jaxseg.training.bar import Bar
+from jaxseg.training.journal import Journal
+from jaxseg.training.losses import CrossEntropy
+from jaxseg.training.optim import build_optimizer, build_schedule
+from jaxseg.training.step import TrainState, TrainStep, init_state, make_train_step
+
+VALIDATION_SPLIT = "val"
+_PICTURES = 4  # rows of the picture grid
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The section `config.train`.
+
+    Attributes:
+        num_epochs: passes over the training split, whole batches only.
+        batch_size: samples a step.
+        eval_batch_size: samples a call of the validation; no figure depends on it.
+        eval_every_epochs: validation after every so many epochs, and after the last.
+        log_every_steps: how often metrics are written.
+        keep_checkpoints: how many of the newest to keep beside the best one.
+    """
+
+    num_epochs: int
+    batch_size: int
+    eval_batch_size: int = 4
+    eval_every_epochs: int = 1
+    log_every_steps: int = 10
+    keep_checkpoints: int = 2
+
+
+@dataclass(frozen=True)
+class Data:
+    """The section `config.data`, opened."""
+
+    source: Source
+    train: Loader
+    val: Loader
+
+
+def open_data(
+    name: str, dir: str = "", train_split: str = "train", loader: str = "auto"
+) -> Data:
+    """The data set `name` from the folder `dir`, prepared on first use."""
+    source = open_source(name, dir)
+    check_split(source, train_split)
+    train = load_split(source, train_split, loader)
+    return Data(source, train, load_split(source, VALIDATION_SPLIT, loader))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config, built: every section is the arguments of one function."""
+
+    model: nn.Module
+    preprocess: Preprocess
+    settings: TrainSettings
+    schedule: optax.Schedule
+    tx: optax.GradientTransformation
+    train_step: TrainStep
+    seed: int
+    total_steps: int
+
+
+def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
+    """Builds what `config` describes for a training split of `samples` samples.
+
+    Raises:
+        UserError: an unknown section, key, name, or a value that does not fit.
+    """
+    sections = config.to_dict()
+    known = {"seed", "model", "data", "preprocess", "augment", "loss", "optim"}
+    unknown = sorted(set(sections) - known - {"schedule", "train"})
+    if unknown:
+        raise UserError(f"config.{unknown[0]}: nothing reads this section.")
+
+    def section(function: Callable, name: str, **more: Any):
+        return call_with_section(function, name, sections[name], **more)
+
+    try:
+        settings = section(TrainSettings, "train")
+        if sections["model"].get("num_classes") != num_classes:
+            raise UserError(
+                f"config.model.num_classes is {sections['model'].get('num_classes')}, "
+                f"but the data set has {num_classes} classes."
+            )
+        model = models.create(**sections["model"])
+        steps_per_epoch = len(epoch_order(0, 0, samples, settings.batch_size))
+        total_steps = steps_per_epoch * settings.num_epochs
+        schedule = section(build_schedule, "schedule", total_steps=total_steps)
+        tx = section(build_optimizer, "optim", schedule=schedule)
+        preprocess = section(Preprocess, "preprocess")
+        step = make_train_step(
+            model,
+            tx,
+            section(CrossEntropy, "loss"),
+            section(Augment, "augment"),
+            preprocess,
+            config.seed,
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config: {error}") from error
+    return Recipe(
+        model, preprocess, settings, schedule, tx, step, config.seed, total_steps
+    )
+
+
+def train(
+    config: ConfigDict, workdir: str | Path, console: Console | None = None
+) -> tuple[Run, bool]:
+    """Trains what `config` describes in `workdir`, or goes on where it stopped.
+
+    Killed at any moment and started again, it ends with the same weights, bit for bit
+    (on the same machine and versions), as if it had not been killed. SIGTERM makes it
+    save and return.
+
+    Returns:
+        The run, and whether training came to its end.
+
+    Raises:
+        UserError: for anything that the user can mend; see its text.
+    """
+    console = console or Console(highlight=False)
+    data = call_with_section(open_data, "data", config.data)
+    recipe = build(config, len(data.train.ids), len(data.source.table))
+    record = describe(
+        config.model, data.source.table, recipe.preprocess, config.to_dict()
+    )
+    run = Run.start(workdir, record)
+    with (
+        run.checkpoints(recipe.settings.keep_checkpoints) as checkpoints,
+        _StopSignal() as stop,
+    ):
+        state = init_state(recipe.model, recipe.tx, recipe.seed, (64, 64))
+        state = _resumed(state, checkpoints, console)
+        with Journal(run.folder, int(state.step)) as journal:
+            trainer = _Trainer(recipe, data, run, checkpoints, journal, console)
+            return run, trainer.fit(state, stop)
+
+
+def _resumed(state: TrainState, checkpoints: Checkpoints, console: Console):
+    latest = checkpoints.latest()
+    if latest is None:
+        return state
+    items = checkpoints.restore(latest, jax.eval_shape(_items, state))
+    console.print(f"Going on from step {latest}.")
+    return TrainState(**items["optimizer"], **items["variables"])
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+    """A checkpoint's two items: what the network needs, and what training needs too."""
+    optimizer = {"step": state.step, "opt_state": state.opt_state}
+    return {"variables": state.variables, "optimizer": optimizer}
+
+
+class _StopSignal:
+    """Turns SIGTERM into a request that the loop reads between steps."""
+
+    def __enter__(self) -> "_StopSignal":
+        self.requested = False
+        self._before = signal.signal(signal.SIGTERM, self._request)
+        return self
+
+    def _request(self, *_: Any) -> None:
+        self.requested = True
+
+    def __exit__(self, *exception: Any) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+
+class _Trainer:
+    """The loop's parts, which share what does not change during training."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Data,
+        run: Run,
+        checkpoints: Checkpoints,
+        journal: Journal,
+        console: Console,
+    ) -> None:
+        self.recipe, self.data, self.run = recipe, data, run
+        self.checkpoints, self.journal, self.console = checkpoints, journal, console
+        self.count = make_count(recipe.model, recipe.preprocess, data.source.table)
+
+    def fit(self, state: TrainState, stop: _StopSignal) -> bool:
+        """Trains to the last epoch; False if `stop` was requested before."""
+        recipe, settings = self.recipe, self.recipe.settings
+        samples = len(self.data.train.ids)
+        step = int(state.step)
+        with Bar(self.console, recipe.total_steps, step) as bar:
+            while step < recipe.total_steps:
+                per_epoch = recipe.total_steps // settings.num_epochs
+                epoch, position = divmod(step, per_epoch)
+                order = epoch_order(recipe.seed, epoch, samples, settings.batch_size)
+                state = self._epoch(state, step, order[position:], stop, bar)
+                step = int(state.step)
+                epoch_done = step == (epoch + 1) * per_epoch
+                last = step == recipe.total_steps
+                due = epoch_done and (epoch + 1) % settings.eval_every_epochs == 0
+                miou = None
+                if (due or last) and not stop.requested:
+                    miou = self._validate(state, step, epoch + 1, bar)
+                self._save(state, step, miou)
+                if stop.requested:
+                    self.checkpoints.wait()
+                    self.console.print(
+                        f"Stopped by SIGTERM; step {step} of {recipe.total_steps} is "
+                        "saved. The same command goes on from there."
+                    )
+                    return False
+        self.checkpoints.wait()
+        return True
+
+    def _epoch(
+        self,
+        state: TrainState,
+        step: int,
+        order: np.ndarray,
+        stop: _StopSignal,
+        bar: Bar,
+    ) -> TrainState:
+        """Takes one step a row of `order`; stops early on request."""
+        batches = self.data.train.batches(order)
+        pending: list[tuple[int, np.ndarray, dict[str, jax.Array]]] = []
+        started, waited = time.perf_counter(), 0.0
+        for row in order:
+            before = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - before
+            state, metrics = self.recipe.train_step(state, batch)
+            pending.append((step, row, metrics))
+            step += 1
+            if len(pending) > 1:  # the host stays one step ahead, no more
+                jax.block_until_ready(pending[-2])
+            last = row is order[-1] or stop.requested
+            if step % self.recipe.settings.log_every_steps == 0 or last:
+                self._log(pending, started, waited, bar)
+                pending, started, waited = [], time.perf_counter(), 0.0
+            bar.advance(step)
+            if stop.requested:
+                break
+        return state
+
+    def _log(self, pending: list, started: float, waited: float, bar: Bar) -> None:
+        """Fetches the metrics of the steps since the last time, checks and writes."""
+        fetched = jax.device_get([metrics for _, _, metrics in pending])
+        elapsed = time.perf_counter() - started
+        for (step, row, _), metrics in zip(pending, fetched):
+            if not np.isfinite(metrics["loss"]):
+                self._report_divergence(step, row, float(metrics["loss"]))
+        step = pending[-1][0]
+        values = {
+            "loss": float(np.mean([metrics["loss"] for metrics in fetched])),
+            "grad_norm": float(np.mean([metrics["grad_norm"] for metrics in fetched])),
+            "learning_rate": float(self.recipe.schedule(step)),
+            "images_per_s": sum(len(row) for _, row, _ in pending) / elapsed,
+            "data_wait": waited / elapsed,
+        }
+        self.journal.scalars("train", step + 1, values)
+        bar.show(values)
+
+    def _report_divergence(self, step: int, row: np.ndarray, loss: float) -> None:
+        self.checkpoints.wait()
+        names = ", ".join(self.data.train.ids[i] for i in row)
+        newest = self.checkpoints.latest()
+        kept = "no checkpoint was written yet"
+        if newest is not None:
+            kept = f"the checkpoint of step {newest} is whole"
+        raise UserError(
+            f"the loss of step {step + 1} is {loss}; its batch was {names}. Lower "
+            "config.schedule.peak_lr, or look at those files; " + kept + "."
+        )
+
+    def _save(self, state: TrainState, step: int, miou: float | None) -> None:
+        if self.checkpoints.latest() == step:
+            return
+        # Copies, because the next step reuses the buffers of `state`.
+        self.checkpoints.save(step, jax.tree.map(jax.numpy.copy, _items(state)), miou)
+
+    def _validate(self, state: TrainState, step: int, epoch: int, bar: Bar) -> float:
+        source, settings = self.data.source, self.recipe.settings
+        scores = evaluate(
+            self.count,
+            state.variables,
+            self.data.val,
+            settings.eval_batch_size,
+            source.table,
+            bar.validating,
+        )
+        result = {
+            "step": step,
+            "protocol": protocol(
+                source.name, VALIDATION_SPLIT, source.hw, source.table, step
+            ),
+            **scores.as_dict(),
+        }
+        self.journal.scalars("val", step, {k: result[k] for k in _CURVES})
+        self.journal.picture(step, self._pictures(state))
+        best = self.run.record["scores"].get("best")
+        self.run.record["scores"]["last"] = result
+        if best is None or (result["miou"] or 0) > (best["miou"] or 0):
+            self.run.record["scores"]["best"] = result
+        self.run.save_record()
+        self._say(epoch, step, scores)
+        return scores.miou
+
+    def _say(self, epoch: int, step: int, scores: Scores) -> None:
+        self.console.print(
+            f"epoch {epoch}/{self.recipe.settings.num_epochs}  step {step}  "
+            f"val mIoU {100 * scores.miou:.2f} %  "
+            f"pixel accuracy {100 * scores.pixel_accuracy:.2f} %"
+        )
+
+    def _pictures(self, state: TrainState) -> np.ndarray:
+        """Some validation pictures: image | truth | prediction."""
+        samples = len(self.data.val.ids)
+        # Spread over the split: neighbours in a split are often frames of one video.
+        rows = np.linspace(0, samples - 1, min(_PICTURES, samples)).astype(int)[None]
+        batch = jax.device_get(next(iter(self.data.val.batches(rows))))
+        predict = Predictor(self.recipe.model, state.variables, self.recipe.preprocess)
+        predicted = np.asarray(predict(batch["image"]))
+        return grid(batch["image"], batch["label"], predicted, self.data.source.table)
+
+
+_CURVES = ("miou", "pixel_accuracy")

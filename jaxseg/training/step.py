@@ -1,0 +1,101 @@
+"""The train step: augmentation, network, loss, gradient, update; one program."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxseg.data.augment import Augment
+from jaxseg.data.loaders import Batch
+from jaxseg.data.preprocess import Preprocess
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that training carries from one step to the next; arrays only."""
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the network is applied with."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def init_state(
+    model: nn.Module, tx: optax.GradientTransformation, seed: int, hw: tuple[int, int]
+) -> TrainState:
+    """A state at step 0 with weights drawn from `seed`."""
+    image = jnp.zeros((1, *hw, 3))
+    variables = model.init(jax.random.key(seed), image, train=False)
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables["batch_stats"],
+        opt_state=tx.init(params),
+    )
+
+
+def make_train_step(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    loss: Callable[[jax.Array, jax.Array], jax.Array],
+    augment: Augment,
+    preprocess: Preprocess,
+    seed: int,
+) -> TrainStep:
+    """A jitted `(state, batch) -> (state, metrics)`, which donates `state`.
+
+    Its random numbers are a function of `seed` and `state.step`, so that a step that is
+    taken again after a restart is the same step. With a model that has an `axis_name`,
+    the returned function's `__wrapped__` is what `jax.pmap` maps: gradients and losses
+    are averaged over that axis, and each device draws its own numbers.
+    """
+    axis_name = model.axis_name
+
+    def prepared(batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        keys = jax.random.split(key, batch["label"].shape[0])
+        augmented = jax.vmap(partial(augment, fill=preprocess.mean))
+        image, label = augmented(keys, batch["image"], batch["label"])
+        return preprocess(image), label
+
+    @partial(jax.jit, donate_argnums=0)
+    def train_step(state: TrainState, batch: Batch):
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        if axis_name is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+        augment_key, dropout_key = jax.random.split(key)
+        image, label = prepared(batch, augment_key)
+
+        def loss_fn(params):
+            logits, updated = model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                image,
+                train=True,
+                rngs={"dropout": dropout_key},
+                mutable=["batch_stats"],
+            )
+            return loss(logits, label), updated["batch_stats"]
+
+        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+        (value, batch_stats), grads = value_and_grad(state.params)
+        if axis_name is not None:
+            value, grads = jax.lax.pmean((value, grads), axis_name)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        state = TrainState(state.step + 1, params, batch_stats, opt_state)
+        return state, {"loss": value, "grad_norm": optax.tree.norm(grads)}
+
+    return train_step

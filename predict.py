@@ -1,0 +1,38 @@
+"""Segments pictures: python predict.py --ckpt runs/esnet --input a.png --output out/
+
+--input is a picture or a folder of pictures of any size. For a.png, out/ gets
+a_labels.png (pixels are class ids, shown in the class colours), a_overlay.png, and
+legend.png for all.
+"""
+
+from absl import app, flags
+
+from jaxseg import runtime
+from jaxseg.errors import exit_with_sentence
+
+_CKPT = flags.DEFINE_string("ckpt", None, "the run's folder", required=True)
+_INPUT = flags.DEFINE_string("input", None, "a picture or a folder", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "where to write", required=True)
+_STEP = flags.DEFINE_string("step", "best", "best, last or a step")
+
+
+@exit_with_sentence
+def main(_: list[str]) -> None:
+    runtime.setup()
+    from rich.progress import track
+
+    from jaxseg.inference.predict import predict_files
+
+    step = int(_STEP.value) if _STEP.value.isdigit() else _STEP.value
+    paths = predict_files(
+        _CKPT.value,
+        _INPUT.value,
+        _OUTPUT.value,
+        step,
+        lambda paths: track(paths, "Segmenting", transient=True),
+    )
+    print(f"{len(paths)} segmented, in {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    app.run(main)

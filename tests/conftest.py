@@ -1,0 +1,96 @@
+"""What tests share: the reference folder, a small CamVid tree, scripts as processes."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg.data.streets import draw_scene
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> Path:
+    """An empty cache folder, for this process and for those that tests start."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["JAXSEG_CACHE"] = str(folder)
+    jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
+    return folder
+
+
+def shared_or_skip(*parts: str) -> Path:
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"needs the project's reference files ({'/'.join(parts)})")
+    return path
+
+
+def load_module(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_camvid(root: Path, counts: dict[str, int]) -> Path:
+    """A tree with SegNet's names and ids, drawn: `counts` pictures a split."""
+    # Cityscapes train id -> SegNet's CamVid index, 11 void.
+    ids = np.full(256, 11, np.uint8)
+    pairs = "0:3 1:4 2:1 3:1 4:7 5:2 6:6 7:6 8:5 9:5 10:0 11:9 12:10 13:8 14:8 15:8"
+    for pair in pairs.split():
+        cityscapes, camvid = map(int, pair.split(":"))
+        ids[cityscapes] = camvid
+    seed = 0
+    for split, count in counts.items():
+        images, labels = root / split, root / f"{split}annot"
+        images.mkdir(parents=True)
+        labels.mkdir()
+        for index in range(count):
+            image, label = draw_scene(seed, (360, 480))
+            Image.fromarray(image).save(images / f"{split}_{index:03d}.png")
+            Image.fromarray(ids[label]).save(labels / f"{split}_{index:03d}.png")
+            seed += 1
+    return root
+
+
+@pytest.fixture(scope="session")
+def camvid_tree(tmp_path_factory) -> Path:
+    """A readable CamVid tree of 8 / 3 / 2 pictures; tests must not change it."""
+    counts = {"train": 8, "val": 3, "test": 2}
+    return write_camvid(tmp_path_factory.mktemp("camvid"), counts)
+
+
+# A run small enough for a test: 4 steps an epoch.
+SMALL = (
+    "--config=configs/esnet.py:camvid",
+    "--config.train.batch_size=2",
+    "--config.train.eval_batch_size=2",
+    "--config.train.log_every_steps=1",
+    "--config.train.eval_every_epochs=1",
+    "--config.augment.crop_hw=(32, 64)",
+    "--config.schedule.warmup_steps=2",
+)
+
+
+def start(script: str, *arguments: object, **more) -> subprocess.Popen:
+    """Starts a script of the project as a process of its own."""
+    command = [sys.executable, script, *map(str, arguments)]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, **pipes, **more)
+
+
+def run(script: str, *arguments: object, **more) -> tuple[int, str, str]:
+    """Runs a script to its end: exit code, standard output, standard error."""
+    process = start(script, *arguments, **more)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err

@@ -1,0 +1,85 @@
+"""Prediction of picture files, and the pictures themselves."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg import models
+from jaxseg.data.classes import CITYSCAPES, ClassTable
+from jaxseg.data.preprocess import Preprocess
+from jaxseg.errors import UserError
+from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
+from jaxseg.inference.predict import find_pictures
+from jaxseg.inference.predictor import Predictor
+
+TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
+LABEL = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
+
+
+def test_indexed_png_holds_ids_and_shows_colours(tmp_path):
+    save_indexed(LABEL, TABLE, tmp_path / "a.png")
+    picture = Image.open(tmp_path / "a.png")
+    assert picture.mode == "P"
+    np.testing.assert_array_equal(np.asarray(picture), LABEL)
+    colours = np.asarray(picture.convert("RGB"))
+    assert colours[0].tolist() == [[255, 0, 0], [0, 200, 0], [0, 0, 100]]
+    assert colours[1, 0].tolist() == [0, 0, 0]
+
+
+def test_overlay_mixes_and_leaves_void_as_it_is():
+    image = np.full((2, 3, 3), 100, np.uint8)
+    mixed = overlay(image, LABEL, TABLE, opacity=0.25)
+    assert mixed[0, 0].tolist() == [139, 75, 75]
+    assert mixed[1, 0].tolist() == [100, 100, 100]
+
+
+def test_grid_shows_image_truth_and_prediction_side_by_side():
+    images = np.full((2, 2, 3, 3), 9, np.uint8)
+    predicted = np.full((2, 2, 3), 1, np.uint8)
+    picture = grid(images, np.stack([LABEL, LABEL]), predicted, TABLE)
+    assert picture.shape == (4, 9, 3)
+    assert (picture[:, :3] == 9).all()
+    np.testing.assert_array_equal(picture[2:, 3:6], TABLE.colours()[LABEL])
+    assert picture[0, 6].tolist() == [0, 200, 0]
+    assert picture[1, 6].tolist() == [0, 0, 0]  # void in the truth
+
+
+def test_legend_has_the_colours_of_the_classes_present():
+    picture = np.asarray(legend(CITYSCAPES, [0, 13]))
+    colours = {tuple(c) for c in picture.reshape(-1, 3).tolist()}
+    assert {(128, 64, 128), (0, 0, 142)} <= colours and (220, 20, 60) not in colours
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    model = models.create("esnet", num_classes=3)
+    variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 3)), train=False)
+    return Predictor(model, variables, Preprocess())
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (13, 21)])
+def test_any_size_comes_back_at_its_own_size(predictor, hw):
+    image = np.random.default_rng(0).integers(0, 256, (*hw, 3), dtype=np.uint8)
+    label = predictor(image)
+    assert label.shape == hw and label.dtype == np.uint8
+    batch = predictor(np.stack([image, image]))
+    np.testing.assert_array_equal(batch, np.stack([label, label]))
+
+
+def test_anything_but_uint8_rgb_is_refused(predictor):
+    for wrong in (np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8)):
+        with pytest.raises(ValueError, match="a picture must be uint8"):
+            predictor(wrong)
+
+
+def test_pictures_that_are_not_there(tmp_path):
+    with pytest.raises(UserError, match="no picture or folder"):
+        find_pictures(tmp_path / "x.png")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match="holds no pictures"):
+        find_pictures(tmp_path)
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match="more than one picture called a"):
+        find_pictures(tmp_path)

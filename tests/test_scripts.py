@@ -1,0 +1,160 @@
+"""The scripts as a user meets them: one sentence and a non-zero exit for a mistake."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import SMALL, run
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def trained(camvid_tree, tmp_path_factory):
+    """A run of one epoch."""
+    workdir = tmp_path_factory.mktemp("runs") / "small"
+    code, _, err = train(camvid_tree, workdir)
+    assert code == 0, err
+    return workdir
+
+
+def train(data, workdir, *more):
+    return run(
+        "train.py",
+        *SMALL,
+        f"--config.data.dir={data}",
+        "--config.train.num_epochs=1",
+        f"--workdir={workdir}",
+        *more,
+    )
+
+
+def assert_one_sentence(result, *parts):
+    code, out, err = result
+    assert code != 0
+    assert "Traceback" not in err + out, err
+    assert len(err.strip().splitlines()) == 1, err
+    for part in parts:
+        assert part in err
+
+
+def test_predict_writes_overlay_labels_and_legend(trained, tmp_path):
+    pictures = tmp_path / "in"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for name, hw in (("a.png", (33, 47)), ("b.jpg", (20, 64))):
+        noise = rng.integers(0, 256, (*hw, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(pictures / name)
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    out = tmp_path / "out"
+    result = run(
+        "predict.py", f"--ckpt={trained}", f"--input={pictures}", f"--output={out}"
+    )
+    assert_one_sentence(result, "1 of 3 pictures could not be read", "broken.png")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a_labels.png",
+        "a_overlay.png",
+        "b_labels.png",
+        "b_overlay.png",
+        "legend.png",
+    ]
+    labels = Image.open(out / "a_labels.png")
+    assert labels.mode == "P" and labels.size == (47, 33)
+    assert np.asarray(labels).max() < 11
+    assert Image.open(out / "b_overlay.png").size == (64, 20)
+
+
+def test_what_a_run_folder_holds(trained):
+    record = json.loads((trained / "run.json").read_text())
+    assert record["model"]["name"] == "esnet" and len(record["classes"]["names"]) == 11
+    assert record["scores"]["best"]["protocol"].startswith("camvid val, 480x360")
+    assert Image.open(trained / "samples.png").size == (3 * 480, 3 * 360)
+    assert list((trained / "tensorboard").glob("events*"))
+    kinds = [json.loads(t)["kind"] for t in (trained / "metrics.jsonl").open()]
+    assert kinds == ["train"] * 4 + ["val"]
+
+
+def test_a_finished_run_says_so_again(trained, camvid_tree):
+    code, out, err = train(camvid_tree, trained)
+    assert code == 0, err
+    assert "eval.py --ckpt" in out
+
+
+def test_missing_data_folder(tmp_path):
+    result = train(tmp_path / "nowhere", tmp_path / "run")
+    assert_one_sentence(result, "there is no folder", "nowhere", "--config.data.dir")
+    assert not (tmp_path / "run").exists()
+
+
+def test_truncated_png(camvid_tree, tmp_path):
+    tree = shutil.copytree(camvid_tree, tmp_path / "tree")
+    path = tree / "train" / "train_005.png"
+    path.write_bytes(path.read_bytes()[:1000])
+    result = train(tree, tmp_path / "run")
+    assert_one_sentence(result, "train_005.png cannot be read")
+
+
+def test_unknown_data_set():
+    result = run("train.py", "--config=configs/esnet.py:mars")
+    assert_one_sentence(result, "'mars'; there are: camvid, streets")
+
+
+def test_unknown_network(camvid_tree, tmp_path):
+    result = train(camvid_tree, tmp_path / "run", "--config.model.name=unet")
+    assert_one_sentence(result, "'unet'; there are: esnet")
+
+
+def test_misspelt_key(camvid_tree, tmp_path):
+    result = train(camvid_tree, tmp_path / "run", "--config.train.num_epoch=3")
+    assert_one_sentence(result, "num_epoch")
+
+
+def test_config_file_that_is_not_there():
+    result = run("train.py", "--config=configs/nothing.py")
+    assert_one_sentence(result, "configs/nothing.py")
+
+
+def test_no_config_at_all():
+    assert_one_sentence(run("train.py"), "--config")
+
+
+def test_a_run_of_another_network_or_class_count(trained, camvid_tree):
+    result = run("train.py", "--config=configs/esnet.py", f"--workdir={trained}")
+    assert_one_sentence(result, "was trained with another network", "num_classes is 11")
+
+
+def test_no_run(tmp_path):
+    result = run("eval.py", f"--ckpt={tmp_path}", "--split=val")
+    assert_one_sentence(result, "is not a run: there is no run.json")
+
+
+def test_only_a_half_written_checkpoint(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    (copy / "checkpoints" / "4").rename(copy / "checkpoints" / "4.orbax-checkpoint-tmp")
+    result = run("eval.py", f"--ckpt={copy}", "--split=val")
+    assert_one_sentence(result, "holds no finished checkpoint")
+
+
+def test_a_checkpoint_with_damaged_files(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    damaged = 0
+    for path in (copy / "checkpoints" / "4" / "variables").rglob("*"):
+        if path.is_file() and path.stat().st_size > 10_000:
+            path.write_bytes(path.read_bytes()[:5000])
+            damaged += 1
+    assert damaged
+    result = run("eval.py", f"--ckpt={copy}", "--split=val")
+    assert_one_sentence(result, "cannot be read", "checkpoints/4")
+
+
+def test_a_step_and_a_split_that_are_not_there(trained):
+    result = run("eval.py", f"--ckpt={trained}", "--step=7")
+    assert_one_sentence(result, "has no checkpoint of step 7; it has 4")
+    result = run("eval.py", f"--ckpt={trained}", "--split=dev")
+    assert_one_sentence(result, "no split 'dev'; there are: train, val, test")
+
+
+@pytest.mark.parametrize("script", ["train.py", "eval.py", "predict.py"])
+def test_help_shows_a_command_to_copy(script):
+    _, out, _ = run(script, "--help")
+    assert f"python {script} --c" in out

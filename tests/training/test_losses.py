@@ -1,0 +1,112 @@
+"""The loss, its gradient, the schedule and the optimiser, by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxseg.errors import UserError
+from jaxseg.training.losses import CrossEntropy
+from jaxseg.training.optim import build_optimizer, build_schedule
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(2, 3, 5, 4)) * 3
+LABEL = RNG.integers(0, 4, (2, 3, 5))
+LABEL[0, 1, 2:] = 255
+WEIGHTS = (1.0, 2.0, 0.5, 3.0)
+
+
+def by_hand(logits, label, weights):
+    """Weighted mean loss and its gradient, one pixel after the other, in float64."""
+    total, loss, gradient = 0.0, 0.0, np.zeros(logits.shape)
+    for at in np.ndindex(label.shape):
+        if label[at] == 255:
+            continue
+        z, y = logits[at], label[at]
+        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+        loss -= weights[y] * np.log(p[y])
+        gradient[at] = weights[y] * (p - np.eye(len(z))[y])
+        total += weights[y]
+    return loss / total, gradient / total
+
+
+@pytest.mark.parametrize("weights", [(), WEIGHTS])
+def test_cross_entropy_and_gradient(weights):
+    loss, gradient = jax.value_and_grad(CrossEntropy(weights))(
+        jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABEL)
+    )
+    expected = by_hand(LOGITS, LABEL, weights or (1.0,) * 4)
+    assert float(loss) == pytest.approx(expected[0], rel=1e-6)
+    np.testing.assert_allclose(gradient, expected[1], atol=1e-7)
+
+
+def test_all_void_is_zero_with_zero_gradients():
+    loss, gradient = jax.value_and_grad(CrossEntropy(WEIGHTS))(
+        jnp.asarray(LOGITS, jnp.float32), jnp.full((2, 3, 5), 255)
+    )
+    assert float(loss) == 0.0
+    np.testing.assert_array_equal(gradient, 0.0)
+
+
+def test_bfloat16_logits_are_summed_in_float32():
+    logits = jnp.asarray(LOGITS, jnp.bfloat16)
+    loss = CrossEntropy()(logits, jnp.asarray(LABEL))
+    expected, _ = by_hand(np.asarray(logits, np.float64), LABEL, (1.0,) * 4)
+    assert loss.dtype == jnp.float32
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_of_another_number_of_classes():
+    with pytest.raises(ValueError, match="needs 4 weights, got 3"):
+        CrossEntropy((1.0, 1.0, 1.0))(jnp.asarray(LOGITS), jnp.asarray(LABEL))
+
+
+def test_poly_schedule():
+    poly = build_schedule(0.5, 0.9, total_steps=100)
+    for step in (0, 1, 50, 99, 100):
+        assert float(poly(step)) == pytest.approx(0.5 * (1 - step / 100) ** 0.9)
+    warm = build_schedule(0.5, 0.9, total_steps=100, warmup_steps=20)
+    assert [float(warm(s)) for s in (0, 10, 20)] == pytest.approx([0.0, 0.25, 0.5])
+    assert float(warm(60)) == pytest.approx(0.5 * 0.5**0.9)
+
+
+def two_steps(name):
+    """Two steps from fixed gradients, with decay 0.1 on the kernel alone."""
+    tx = build_optimizer(lambda step: 0.5, name, weight_decay=0.1, momentum=0.9)
+    params = {"conv": {"kernel": jnp.asarray(2.0), "bias": jnp.asarray(2.0)}}
+    state = tx.init(params)
+    for _ in range(2):
+        grads = jax.tree.map(jnp.ones_like, params)
+        updates, state = tx.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    return float(params["conv"]["kernel"]), float(params["conv"]["bias"])
+
+
+def test_sgd_is_pytorchs_with_coupled_decay_on_kernels_only():
+    results = []
+    for decay in (0.1, 0.0):
+        weight, velocity = 2.0, 0.0
+        for _ in range(2):
+            velocity = 0.9 * velocity + (1.0 + decay * weight)
+            weight -= 0.5 * velocity
+        results.append(weight)
+    assert two_steps("sgd") == pytest.approx(tuple(results), rel=1e-6)
+
+
+def test_adam_is_pytorchs_with_coupled_decay_on_kernels_only():
+    results = []
+    for decay in (0.1, 0.0):
+        weight, m, v = 2.0, 0.0, 0.0
+        for t in (1, 2):
+            g = 1.0 + decay * weight
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+            step = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+            weight -= 0.5 * step
+        results.append(weight)
+    assert two_steps("adam") == pytest.approx(tuple(results), rel=1e-5)
+
+
+def test_unknown_optimiser():
+    with pytest.raises(UserError, match="'lion'; it can be adam or sgd"):
+        build_optimizer(lambda step: 0.5, "lion", weight_decay=0.0)

@@ -1,0 +1,172 @@
+"""Real processes, killed for real: the weights end up the same, bit for bit."""
+
+import json
+import resource
+import signal
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import SMALL, run, start
+
+from jaxseg.runs import Run
+
+EPOCHS, STEPS = 3, 12
+
+
+def train_arguments(camvid_tree, workdir, epochs=EPOCHS):
+    return (
+        *SMALL,
+        f"--config.data.dir={camvid_tree}",
+        f"--config.train.num_epochs={epochs}",
+        f"--workdir={workdir}",
+    )
+
+
+def lines(workdir) -> list[dict]:
+    path = Path(workdir) / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    whole = [t for t in path.read_text().splitlines(True) if t.endswith("\n")]
+    return [json.loads(text) for text in whole]
+
+
+def wait_for(process, condition, seconds=240):
+    """Polls until `condition()`; fails if the process ends or the time does."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.002)
+
+
+def final_state(workdir):
+    """Every array of the last checkpoint, and the record without its speeds."""
+    run_ = Run(workdir)
+    variables, step = run_.variables("last")
+    assert step == STEPS
+    timings = ("images_per_s", "data_wait")
+    record = [
+        {k: v for k, v in line.items() if k not in timings} for line in lines(workdir)
+    ]
+    return jax.device_get(variables), record
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(camvid_tree, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    code, out, err = run("train.py", *train_arguments(camvid_tree, workdir))
+    assert code == 0, err
+    assert f"eval.py --ckpt {workdir} --split val" in out
+    return workdir
+
+
+def assert_same_end(workdir, uninterrupted):
+    variables, record = final_state(workdir)
+    expected, expected_record = final_state(uninterrupted)
+    assert jax.tree.structure(variables) == jax.tree.structure(expected)
+    pairs = zip(jax.tree.leaves(variables), jax.tree.leaves(expected), strict=True)
+    for a, b in pairs:
+        np.testing.assert_array_equal(a, b)
+    assert record == expected_record
+
+
+def resume(camvid_tree, workdir):
+    code, out, err = run("train.py", *train_arguments(camvid_tree, workdir))
+    assert code == 0, err
+    return out
+
+
+def test_kill_in_the_middle_of_an_epoch(camvid_tree, uninterrupted, tmp_path):
+    process = start("train.py", *train_arguments(camvid_tree, tmp_path / "run"))
+    # Step 6 is the second of the second epoch.
+    wait_for(process, lambda: any(x["step"] == 6 for x in lines(tmp_path / "run")))
+    process.kill()
+    process.communicate()
+    assert max(line["step"] for line in lines(tmp_path / "run")) < STEPS
+    assert "Going on from step 4." in resume(camvid_tree, tmp_path / "run")
+    assert_same_end(tmp_path / "run", uninterrupted)
+
+
+def test_kill_in_the_middle_of_a_checkpoint_write(camvid_tree, uninterrupted, tmp_path):
+    workdir = tmp_path / "run"
+    process = start("train.py", *train_arguments(camvid_tree, workdir))
+
+    def second_is_being_written():
+        names = [p.name for p in (workdir / "checkpoints").glob("8.*")]
+        return any("tmp" in name for name in names)
+
+    wait_for(process, second_is_being_written)
+    process.kill()
+    process.communicate()
+    assert not (workdir / "checkpoints" / "8").exists()
+    assert Run(workdir).variables("last")[1] == 4
+    assert "Going on from step 4." in resume(camvid_tree, workdir)
+    assert_same_end(workdir, uninterrupted)
+
+
+def test_sigterm_saves_and_exits_with_0(camvid_tree, uninterrupted, tmp_path):
+    workdir = tmp_path / "run"
+    process = start("train.py", *train_arguments(camvid_tree, workdir))
+    wait_for(process, lambda: any(x["step"] == 5 for x in lines(workdir)))
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "Stopped by SIGTERM" in out
+    saved = Run(workdir).variables("last")[1]
+    assert 5 <= saved < STEPS
+    assert f"Going on from step {saved}." in resume(camvid_tree, workdir)
+    assert_same_end(workdir, uninterrupted)
+
+
+def test_eval_says_what_training_said_to_the_last_digit(uninterrupted, tmp_path):
+    out_file = tmp_path / "scores.json"
+    options = ("--split=val", "--step=last", f"--json={out_file}")
+    code, out, err = run("eval.py", f"--ckpt={uninterrupted}", *options)
+    assert code == 0, err
+    scores = json.loads(out_file.read_text())
+    assert scores == Run(uninterrupted).record["scores"]["last"]
+    assert f"{100 * scores['miou']:.2f}" in out and scores["protocol"] in out
+    assert lines(uninterrupted)[-1]["miou"] == scores["miou"]
+    pixels = 3 * 360 * 480
+    assert 0 < scores["pixels"] <= pixels
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(camvid_tree, tmp_path):
+    """A limit on the size of files fails a write as a full disk does: with an error."""
+    workdir = tmp_path / "run"
+    first = train_arguments(camvid_tree, workdir, epochs=1)
+    code, _, err = run("train.py", *first)
+    assert code == 0, err
+    before = jax.device_get(Run(workdir).variables("last")[0])
+
+    def limit_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
+
+    code, out, err = run(
+        "train.py",
+        *train_arguments(camvid_tree, workdir),
+        preexec_fn=limit_files,
+    )
+    assert code == 2, (code, out, err)
+    assert "a checkpoint could not be written" in err and "step 4 is whole" in err
+    assert "Traceback" not in err
+    after, step = Run(workdir).variables("last")
+    assert step == 4
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_files(camvid_tree, tmp_path):
+    workdir = tmp_path / "run"
+    code, _, err = run(
+        "train.py",
+        *train_arguments(camvid_tree, workdir),
+        "--config.optim.name=sgd",
+        "--config.schedule.peak_lr=1e30",
+    )
+    assert code == 2
+    assert "the loss of step" in err and "train_00" in err and "peak_lr" in err
+    assert "Traceback" not in err

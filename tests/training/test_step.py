@@ -1,0 +1,103 @@
+"""The train step: what it changes, and that mapping it over devices changes nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import ROOT
+
+from jaxseg import models
+from jaxseg.data.augment import Augment
+from jaxseg.data.preprocess import Preprocess
+from jaxseg.errors import UserError
+from jaxseg.training.losses import CrossEntropy
+from jaxseg.training.step import init_state, make_train_step
+
+RNG = np.random.default_rng(0)
+BATCH = {
+    "image": RNG.integers(0, 256, (2, 32, 48, 3), dtype=np.uint8),
+    "label": RNG.integers(0, 3, (2, 32, 48), dtype=np.uint8),
+}
+
+
+def a_step(tx, **model_kwargs):
+    model = models.create("esnet", num_classes=3, **model_kwargs)
+    augment = Augment((16, 16), scale=(0.8, 1.2), colour_jitter=0.1)
+    step = make_train_step(model, tx, CrossEntropy(), augment, Preprocess(), seed=7)
+    return step, init_state(model, tx, 0, (16, 16))
+
+
+def test_a_step_moves_every_parameter_and_statistic_and_repeats_exactly():
+    step, state = a_step(optax.sgd(0.1))
+    before = jax.device_get(state)
+    after, metrics = step(state, BATCH)
+    after = jax.device_get(after)
+    assert np.isfinite(float(metrics["loss"])) and int(after.step) == 1
+    pairs = jax.tree.map(lambda a, b: (a != b).any(), before.variables, after.variables)
+    assert all(jax.tree.leaves(pairs)), pairs
+    again, _ = step(jax.device_put(before), BATCH)
+    for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_step_that_is_wrapped_by_pmap_equals_the_jitted_one():
+    tx = optax.sgd(0.1)
+    step, state = a_step(tx, axis_name="data")
+    mapped = jax.pmap(step.__wrapped__, axis_name="data")
+    add_axis = jax.tree.map(lambda x: jnp.asarray(x)[None], (state, BATCH))
+    after, metrics = mapped(*add_axis)
+    assert metrics["loss"].shape == (1,)
+    assert np.isfinite(metrics["loss"][0]) and int(after.step[0]) == 1
+
+
+def build(*overrides):
+    from configs import esnet
+    from jaxseg.training.loop import build
+
+    config = esnet.get_config("camvid")
+    for path, value in overrides:
+        *sections, key = path.split(".")
+        target = config
+        for section in sections:
+            target = target[section]
+        with config.unlocked():
+            target[key] = value
+    return build(config, samples=367, num_classes=11)
+
+
+@pytest.fixture(autouse=True)
+def from_root(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def test_a_config_builds_for_each_data_set():
+    from configs import esnet
+    from jaxseg.training.loop import build
+
+    for name, classes in (("camvid", 11), ("streets", 19)):
+        config = esnet.get_config(name)
+        recipe = build(config, samples=367, num_classes=classes)
+        assert recipe.model.num_classes == classes
+        per_epoch = 367 // config.train.batch_size
+        assert recipe.total_steps == config.train.num_epochs * per_epoch
+    with pytest.raises(UserError, match="'mars'; there are: camvid, streets"):
+        esnet.get_config("mars")
+
+
+@pytest.mark.parametrize(
+    "path, value, message",
+    [
+        ("schedule.warmup", 5, r"config\.schedule\.warmup: nothing reads this key"),
+        ("extra", 5, r"config\.extra: nothing reads this section"),
+        ("model.name", "unet", "no network is called 'unet'; there are: esnet"),
+        ("model.depth", 3, "depth"),
+        ("model.num_classes", 19, "is 19, but the data set has 11 classes"),
+        ("train.batch_size", 400, "a batch of 400 needs more than the 367"),
+        ("optim.name", "lion", "can be adam or sgd"),
+        ("preprocess.std", (1.0, 1.0), "three positive scales"),
+    ],
+)
+def test_a_config_that_cannot_be_built_says_why(path, value, message):
+    with pytest.raises(UserError, match=message):
+        build((path, value))
