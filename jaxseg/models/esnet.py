@@ -47,7 +47,10 @@ class FCU(Unit):
         y = unit(wide, norm=EPS, act="relu", name="wide1")(y, train=train)
         y = unit(tall, act="relu", name="tall2")(y, train=train)
         last = unit(
-            wide, norm=EPS, initial_scale=1.0 - self.zero_init_residual, name="wide2"
+            wide,
+            norm=EPS,
+            initial_scale=0.0 if self.zero_init_residual else 1.0,
+            name="wide2",
         )
         y = last(y, train=train)
         y = Dropout2d(self.dropout, name="dropout")(y, train=train)
@@ -75,7 +78,7 @@ class PFCU(Unit):
         y = unit((1, 3), norm=EPS, act="relu", name="wide")(y, train=train)
         shared = BatchNorm(
             EPS,
-            initial_scale=1.0 - self.zero_init_residual,
+            initial_scale=0.0 if self.zero_init_residual else 1.0,
             **self.common,
             name="norm",
         )
