@@ -5,10 +5,9 @@ void never counted. The checkpoint scored is the one with the best validation me
 --step last or --step 1234 takes another.
 """
 
-from absl import app, flags
+from absl import flags
 
-from jaxseg import runtime
-from jaxseg.errors import exit_with_sentence
+from jaxseg import cli, runtime
 
 _CKPT = flags.DEFINE_string("ckpt", None, "the run's folder", required=True)
 _SPLIT = flags.DEFINE_string("split", "val", "train, val or test")
@@ -19,14 +18,13 @@ _DATA_DIR = flags.DEFINE_string(
 _JSON = flags.DEFINE_string("json", None, "also write the scores to this file")
 
 
-@exit_with_sentence
-def main(_: list[str]) -> None:
+def main() -> None:
     runtime.setup()
     from rich.console import Console
 
     from jaxseg.evaluation.report import print_scores, score_run, write_json
 
-    step = int(_STEP.value) if _STEP.value.isdigit() else _STEP.value
+    step = cli.step_name(_STEP.value)
     result = score_run(_CKPT.value, _SPLIT.value, step, _DATA_DIR.value)
     print_scores(result, Console())
     if _JSON.value:
@@ -34,4 +32,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

@@ -5,10 +5,9 @@ a_labels.png (pixels are class ids, shown in the class colours), a_overlay.png, 
 legend.png for all.
 """
 
-from absl import app, flags
+from absl import flags
 
-from jaxseg import runtime
-from jaxseg.errors import exit_with_sentence
+from jaxseg import cli, runtime
 
 _CKPT = flags.DEFINE_string("ckpt", None, "the run's folder", required=True)
 _INPUT = flags.DEFINE_string("input", None, "a picture or a folder", required=True)
@@ -16,14 +15,13 @@ _OUTPUT = flags.DEFINE_string("output", None, "where to write", required=True)
 _STEP = flags.DEFINE_string("step", "best", "best, last or a step")
 
 
-@exit_with_sentence
-def main(_: list[str]) -> None:
+def main() -> None:
     runtime.setup()
     from rich.progress import track
 
     from jaxseg.inference.predict import predict_files
 
-    step = int(_STEP.value) if _STEP.value.isdigit() else _STEP.value
+    step = cli.step_name(_STEP.value)
     paths = predict_files(
         _CKPT.value,
         _INPUT.value,
@@ -35,4 +33,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

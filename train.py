@@ -13,11 +13,11 @@ The same command again goes on where it stopped; SIGTERM saves and exits with 0.
 
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
-from jaxseg import runtime
-from jaxseg.errors import exit_with_sentence
+from jaxseg import cli, runtime
+from jaxseg.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="the recipe's file")
 _WORKDIR = flags.DEFINE_string(
@@ -25,15 +25,12 @@ _WORKDIR = flags.DEFINE_string(
 )
 
 
-@exit_with_sentence
-def main(_: list[str]) -> None:
-    if _CONFIG.value is None:
-        raise app.UsageError("--config is missing, e.g. --config configs/esnet.py")
+def main() -> None:
+    path = _config_file()
     runtime.setup()
     from jaxseg.training.loop import train
 
-    path = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
-    workdir = _WORKDIR.value or f"runs/{Path(path).stem}"
+    workdir = _WORKDIR.value or f"runs/{path.stem}"
     run, finished = train(_CONFIG.value, workdir)
     if finished:
         print(
@@ -46,5 +43,15 @@ def main(_: list[str]) -> None:
         )
 
 
+def _config_file() -> Path:
+    if not flags.FLAGS["config"].present:
+        raise UserError("--config is missing, e.g. --config configs/esnet.py")
+    given = config_flags.get_config_filename(flags.FLAGS["config"])
+    path = Path(given.split(":")[0])
+    if not path.is_file():
+        raise UserError(f"--config: there is no file {path}.")
+    return path
+
+
 if __name__ == "__main__":
-    exit_with_sentence(app.run)(main)
+    cli.run(main)

@@ -1,7 +1,6 @@
 """The one kind of error that a user can mend: its text is all that a script prints."""
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,16 +37,3 @@ def call_with_section(function: Callable, name: str, section: Mapping, **more: A
     if missing:
         raise UserError(f"config.{name}.{missing[0]} is missing and has no default.")
     return function(**section, **more)
-
-
-def exit_with_sentence(main: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps a script's `main`: a `UserError` ends it with one line and exit code 2."""
-
-    def wrapped(*args: Any) -> Any:
-        try:
-            return main(*args)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
-
-    return wrapped

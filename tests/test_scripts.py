@@ -106,7 +106,7 @@ def test_unknown_network(camvid_tree, tmp_path):
 
 def test_misspelt_key(camvid_tree, tmp_path):
     result = train(camvid_tree, tmp_path / "run", "--config.train.num_epoch=3")
-    assert_one_sentence(result, "num_epoch")
+    assert_one_sentence(result, "has no key 'num_epoch'; did you mean 'num_epochs'")
 
 
 def test_config_file_that_is_not_there():

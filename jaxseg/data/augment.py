@@ -25,6 +25,18 @@ class Augment:
     flip: bool = True
     colour_jitter: float = 0.0
 
+    def __post_init__(self) -> None:
+        if len(self.crop_hw) != 2 or len(self.scale) != 2:
+            raise ValueError(
+                "augment takes crop_hw=(height, width) and scale=(smallest, largest), "
+                f"got crop_hw={self.crop_hw}, scale={self.scale}."
+            )
+        if not 0 < self.scale[0] <= self.scale[1] or not 0 <= self.colour_jitter < 1:
+            raise ValueError(
+                "augment needs 0 < smallest <= largest scale and 0 <= colour_jitter < "
+                f"1, got scale={self.scale}, colour_jitter={self.colour_jitter}."
+            )
+
     def __call__(
         self, key: jax.Array, image: jax.Array, label: jax.Array, fill: tuple
     ) -> tuple[jax.Array, jax.Array]:

@@ -117,19 +117,27 @@ def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
         schedule = section(build_schedule, "schedule", total_steps=total_steps)
         tx = section(build_optimizer, "optim", schedule=schedule)
         preprocess = section(Preprocess, "preprocess")
-        step = make_train_step(
-            model,
-            tx,
-            section(CrossEntropy, "loss"),
-            section(Augment, "augment"),
-            preprocess,
-            config.seed,
-        )
+        loss = section(CrossEntropy, "loss")
+        augment = section(Augment, "augment")
+        _check_shapes(model, loss, augment.crop_hw)
+        step = make_train_step(model, tx, loss, augment, preprocess, config.seed)
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
     return Recipe(
         model, preprocess, settings, schedule, tx, step, config.seed, total_steps
     )
+
+
+def _check_shapes(model: nn.Module, loss: Callable, crop_hw: tuple[int, int]) -> None:
+    """Raises `ValueError` where network, crop and loss do not fit, without computing."""
+
+    def forward(image, label):
+        variables = model.init(jax.random.key(0), image, train=False)
+        return loss(model.apply(variables, image, train=False), label)
+
+    shape = (1, *crop_hw)
+    image = jax.ShapeDtypeStruct((*shape, 3), np.float32)
+    jax.eval_shape(forward, image, jax.ShapeDtypeStruct(shape, np.int32))
 
 
 def train(

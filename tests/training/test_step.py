@@ -96,6 +96,10 @@ def test_a_config_builds_for_each_data_set():
         ("train.batch_size", 400, "a batch of 400 needs more than the 367"),
         ("optim.name", "lion", "can be adam or sgd"),
         ("preprocess.std", (1.0, 1.0), "three positive scales"),
+        ("augment.crop_hw", (100, 100), "multiples of 8, got 100x100"),
+        ("augment.crop_hw", (64,), "crop_hw=.height, width."),
+        ("augment.scale", (2.0, 1.0), "smallest <= largest"),
+        ("loss.class_weights", (1.0, 2.0), "needs 11 weights, got 2"),
     ],
 )
 def test_a_config_that_cannot_be_built_says_why(path, value, message):

@@ -1,0 +1,68 @@
+"""How the scripts start: flags, help, and one sentence for a user's mistake."""
+
+import re
+import sys
+from collections.abc import Callable
+
+from absl import flags
+
+from jaxseg.errors import UserError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the command line into absl's flags and calls `main`.
+
+    `--help` prints the script's docstring and its flags. A `UserError`, from the
+    command line or from `main`, ends the process with one line and exit code 2.
+    """
+    if {"-h", "-help", "--help"} & set(sys.argv[1:]):
+        print(sys.modules["__main__"].__doc__)
+        print(flags.FLAGS.main_module_help().strip())
+        sys.exit(0)
+    try:
+        _parse(sys.argv)
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parse(argv: list[str]) -> None:
+    try:
+        rest = flags.FLAGS(argv)[1:]
+    except UserError:
+        raise
+    # ml_collections reports what is wrong with a config as many kinds of errors.
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(_sentence(error)) from error
+    if rest:
+        raise UserError(f"nothing is done with the argument {rest[0]!r}; try --help.")
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, AttributeError | KeyError):  # of a ConfigDict
+        key, meant = re.search(r"\w+", text), re.search(r'mean "(\w+)"', text)
+        hint = f"did you mean {meant[1]!r}?" if meant else "nothing would read it."
+        return f"the config has no key {key[0]!r}; {hint}"
+    missing = re.search(r"Flag (--\w+) must have a value other than None", text)
+    if missing:
+        return f"{missing[1]} is missing; try --help."
+    # Where the config file itself raised, the text is that of a traceback.
+    raised = re.findall(r"^\s*[\w.]*Error: (.*)$", text, re.MULTILINE)
+    if "Traceback" in text and raised:
+        return raised[-1]
+    return f"{' '.join(text.split())}; try --help."
+
+
+def step_name(value: str) -> str | int:
+    """`best`, `last`, or a step as a number.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if value in ("best", "last"):
+        return value
+    if value.isdigit():
+        return int(value)
+    raise UserError(f"--step is {value!r}; it can be best, last or a step.")
