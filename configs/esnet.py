@@ -26,7 +26,7 @@ def get_config(dataset: str = "streets") -> ConfigDict:
     if dataset == "streets":
         # Small enough for two CPU cores: see README for its wall time.
         config.augment = dict(
-            crop_hw=(128, 256), scale=(0.5, 1.1), flip=True, colour_jitter=0.1
+            crop_hw=(128, 256), scale=(0.5, 1.0), flip=True, colour_jitter=0.0
         )
         # 1 / ln(1.10 + share of the class), ERFNet's rule, over 100 scenes.
         config.loss = dict(
@@ -35,12 +35,12 @@ def get_config(dataset: str = "streets") -> ConfigDict:
                 *(4.84, 9.06, 9.56, 5.98, 8.87, 8.77, 7.98, 9.81, 9.71),
             )
         )
-        config.schedule = dict(peak_lr=2e-3, poly_power=0.9, warmup_steps=20)
+        config.schedule = dict(peak_lr=4e-3, poly_power=0.9, warmup_steps=20)
         config.train = dict(
-            num_epochs=8,
-            batch_size=8,
+            num_epochs=9,
+            batch_size=4,
             eval_batch_size=4,
-            eval_every_epochs=2,
+            eval_every_epochs=3,
             log_every_steps=10,
             keep_checkpoints=2,
         )

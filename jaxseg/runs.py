@@ -206,6 +206,14 @@ class Checkpoints:
             )
         return int(which)
 
+    def is_scored(self, step: int) -> bool:
+        """Whether the checkpoint of `step` was saved with a score."""
+        return self._manager.metrics(step) is not None
+
+    def delete(self, step: int) -> None:
+        """Removes the checkpoint of `step`."""
+        self._guard(lambda: self._manager.delete(step))
+
     def save(self, step: int, items: Mapping[str, Any], miou: float | None) -> None:
         """Starts to write `items`; `miou` marks the checkpoint as scored."""
         self._guard(

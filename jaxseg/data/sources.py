@@ -118,8 +118,11 @@ class Streets:
     table = CITYSCAPES
     hw = (256, 512)
     splits = ("train", "val", "test")
-    _SEEDS = {"train": range(360), "val": range(10_000, 10_060)}
-    _SEEDS["test"] = range(20_000, 20_060)
+    _SEEDS = {
+        "train": range(300),
+        "val": range(10_000, 10_050),
+        "test": range(20_000, 20_050),
+    }
 
     def ids(self, split: str) -> list[str]:
         return [f"{seed:06d}" for seed in self._SEEDS[split]]

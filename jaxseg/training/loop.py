@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import optax
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -129,7 +130,7 @@ def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
 
 
 def _check_shapes(model: nn.Module, loss: Callable, crop_hw: tuple[int, int]) -> None:
-    """Raises `ValueError` where network, crop and loss do not fit, without computing."""
+    """Raises `ValueError` where network, crop and loss do not fit each other."""
 
     def forward(image, label):
         variables = model.init(jax.random.key(0), image, train=False)
@@ -162,6 +163,7 @@ def train(
         config.model, data.source.table, recipe.preprocess, config.to_dict()
     )
     run = Run.start(workdir, record)
+    _note_changes(run, record, console)
     with (
         run.checkpoints(recipe.settings.keep_checkpoints) as checkpoints,
         _StopSignal() as stop,
@@ -171,6 +173,17 @@ def train(
         with Journal(run.folder, int(state.step)) as journal:
             trainer = _Trainer(recipe, data, run, checkpoints, journal, console)
             return run, trainer.fit(state, stop)
+
+
+def _note_changes(run: Run, record: dict[str, Any], console: Console) -> None:
+    """Says which values of the recipe are not those that the run was started with."""
+    was, now = (flatten_dict(r["config"], sep=".") for r in (run.record, record))
+    changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    for key in changed:
+        console.print(f"config.{key} was {was.get(key)!r}, is now {now.get(key)!r}.")
+    if changed:
+        run.record["config"] = record["config"]
+        run.save_record()
 
 
 def _resumed(state: TrainState, checkpoints: Checkpoints, console: Console):
@@ -218,6 +231,7 @@ class _Trainer:
         self.recipe, self.data, self.run = recipe, data, run
         self.checkpoints, self.journal, self.console = checkpoints, journal, console
         self.count = make_count(recipe.model, recipe.preprocess, data.source.table)
+        self.steps_per_epoch = recipe.total_steps // recipe.settings.num_epochs
 
     def fit(self, state: TrainState, stop: _StopSignal) -> bool:
         """Trains to the last epoch; False if `stop` was requested before."""
@@ -225,18 +239,19 @@ class _Trainer:
         samples = len(self.data.train.ids)
         step = int(state.step)
         with Bar(self.console, recipe.total_steps, step) as bar:
+            if step and self._is_due(step) and not self.checkpoints.is_scored(step):
+                # Stopped between an epoch's last step and its validation.
+                miou = self._validate(state, step, bar)
+                self.checkpoints.delete(step)
+                self._save(state, step, miou)
             while step < recipe.total_steps:
-                per_epoch = recipe.total_steps // settings.num_epochs
-                epoch, position = divmod(step, per_epoch)
+                epoch, position = divmod(step, self.steps_per_epoch)
                 order = epoch_order(recipe.seed, epoch, samples, settings.batch_size)
                 state = self._epoch(state, step, order[position:], stop, bar)
                 step = int(state.step)
-                epoch_done = step == (epoch + 1) * per_epoch
-                last = step == recipe.total_steps
-                due = epoch_done and (epoch + 1) % settings.eval_every_epochs == 0
                 miou = None
-                if (due or last) and not stop.requested:
-                    miou = self._validate(state, step, epoch + 1, bar)
+                if self._is_due(step) and not stop.requested:
+                    miou = self._validate(state, step, bar)
                 self._save(state, step, miou)
                 if stop.requested:
                     self.checkpoints.wait()
@@ -247,6 +262,12 @@ class _Trainer:
                     return False
         self.checkpoints.wait()
         return True
+
+    def _is_due(self, step: int) -> bool:
+        """Whether a validation belongs after `step`."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        due = position == 0 and epoch % self.recipe.settings.eval_every_epochs == 0
+        return due or step == self.recipe.total_steps
 
     def _epoch(
         self,
@@ -309,12 +330,10 @@ class _Trainer:
         )
 
     def _save(self, state: TrainState, step: int, miou: float | None) -> None:
-        if self.checkpoints.latest() == step:
-            return
         # Copies, because the next step reuses the buffers of `state`.
         self.checkpoints.save(step, jax.tree.map(jax.numpy.copy, _items(state)), miou)
 
-    def _validate(self, state: TrainState, step: int, epoch: int, bar: Bar) -> float:
+    def _validate(self, state: TrainState, step: int, bar: Bar) -> float:
         source, settings = self.data.source, self.recipe.settings
         scores = evaluate(
             self.count,
@@ -338,10 +357,11 @@ class _Trainer:
         if best is None or (result["miou"] or 0) > (best["miou"] or 0):
             self.run.record["scores"]["best"] = result
         self.run.save_record()
-        self._say(epoch, step, scores)
+        self._say(step, scores)
         return scores.miou
 
-    def _say(self, epoch: int, step: int, scores: Scores) -> None:
+    def _say(self, step: int, scores: Scores) -> None:
+        epoch = step // self.steps_per_epoch
         self.console.print(
             f"epoch {epoch}/{self.recipe.settings.num_epochs}  step {step}  "
             f"val mIoU {100 * scores.miou:.2f} %  "

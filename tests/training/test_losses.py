@@ -78,7 +78,8 @@ def two_steps(name):
     state = tx.init(params)
     for _ in range(2):
         grads = jax.tree.map(jnp.ones_like, params)
-        updates, state = tx.update(grads, state, params)
+        with jax.numpy_dtype_promotion("standard"):  # Optax mixes dtypes
+            updates, state = tx.update(grads, state, params)
         params = optax.apply_updates(params, updates)
     return float(params["conv"]["kernel"]), float(params["conv"]["bias"])
 

@@ -80,14 +80,23 @@ def resume(camvid_tree, workdir):
 
 
 def test_kill_in_the_middle_of_an_epoch(camvid_tree, uninterrupted, tmp_path):
-    process = start("train.py", *train_arguments(camvid_tree, tmp_path / "run"))
+    workdir = tmp_path / "run"
+    # Without a validation after the first epoch: the restart has to make up for it, as
+    # after a SIGTERM that came just then.
+    process = start(
+        "train.py",
+        *train_arguments(camvid_tree, workdir),
+        "--config.train.eval_every_epochs=3",
+    )
     # Step 6 is the second of the second epoch.
-    wait_for(process, lambda: any(x["step"] == 6 for x in lines(tmp_path / "run")))
+    wait_for(process, lambda: any(x["step"] == 6 for x in lines(workdir)))
     process.kill()
     process.communicate()
-    assert max(line["step"] for line in lines(tmp_path / "run")) < STEPS
-    assert "Going on from step 4." in resume(camvid_tree, tmp_path / "run")
-    assert_same_end(tmp_path / "run", uninterrupted)
+    assert max(line["step"] for line in lines(workdir)) < STEPS
+    out = resume(camvid_tree, workdir)
+    assert "Going on from step 4." in out
+    assert "config.train.eval_every_epochs was 3, is now 1." in out
+    assert_same_end(workdir, uninterrupted)
 
 
 def test_kill_in_the_middle_of_a_checkpoint_write(camvid_tree, uninterrupted, tmp_path):

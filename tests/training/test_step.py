@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import ROOT
+from flax.traverse_util import flatten_dict
 
 from jaxseg import models
 from jaxseg.data.augment import Augment
@@ -28,14 +29,18 @@ def a_step(tx, **model_kwargs):
     return step, init_state(model, tx, 0, (16, 16))
 
 
-def test_a_step_moves_every_parameter_and_statistic_and_repeats_exactly():
+def test_a_step_moves_what_it_should_and_repeats_exactly():
     step, state = a_step(optax.sgd(0.1))
     before = jax.device_get(state)
     after, metrics = step(state, BATCH)
     after = jax.device_get(after)
     assert np.isfinite(float(metrics["loss"])) and int(after.step) == 1
-    pairs = jax.tree.map(lambda a, b: (a != b).any(), before.variables, after.variables)
-    assert all(jax.tree.leaves(pairs)), pairs
+    moved = flatten_dict(
+        jax.tree.map(lambda a, b: (a != b).any(), before.variables, after.variables)
+    )
+    still = {path for path, has_moved in moved.items() if not has_moved}
+    # The bias of a convolution in front of a batch norm changes nothing.
+    assert all(path[-2:] == ("conv", "bias") for path in still), still
     again, _ = step(jax.device_put(before), BATCH)
     for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
