@@ -1,5 +1,6 @@
 """How the scripts start: flags, help, and one sentence for a user's mistake."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -23,8 +24,10 @@ def run(main: Callable[[], None]) -> None:
         _parse(sys.argv)
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        # Not sys.exit: threads of a failed save would add tracebacks of their own.
+        os._exit(2)
 
 
 def _parse(argv: list[str]) -> None:

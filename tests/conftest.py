@@ -70,23 +70,33 @@ def camvid_tree(tmp_path_factory) -> Path:
     return write_camvid(tmp_path_factory.mktemp("camvid"), counts)
 
 
-# A run small enough for a test: 4 steps an epoch.
+# A run small enough for a test, with epochs long enough to be killed in the middle.
+PER_EPOCH = 8
 SMALL = (
     "--config=configs/esnet.py:camvid",
-    "--config.train.batch_size=2",
+    "--config.train.batch_size=1",
     "--config.train.eval_batch_size=2",
     "--config.train.log_every_steps=1",
     "--config.train.eval_every_epochs=1",
-    "--config.augment.crop_hw=(32, 64)",
+    "--config.augment.crop_hw=(96, 128)",
     "--config.schedule.warmup_steps=2",
 )
 
 
-def start(script: str, *arguments: object, **more) -> subprocess.Popen:
-    """Starts a script of the project as a process of its own."""
+def start(
+    script: str, *arguments: object, file_limit_kib: int | None = None
+) -> subprocess.Popen:
+    """Starts a script of the project as a process of its own.
+
+    With `file_limit_kib` no file that it writes can grow larger: the write fails with
+    an error, as on a full disk.
+    """
     command = [sys.executable, script, *map(str, arguments)]
+    if file_limit_kib is not None:
+        limit = f'ulimit -f {file_limit_kib}; exec "$@"'
+        command = ["bash", "-c", limit, "limited", *command]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.Popen(command, cwd=ROOT, **pipes, **more)
+    return subprocess.Popen(command, cwd=ROOT, **pipes)
 
 
 def run(script: str, *arguments: object, **more) -> tuple[int, str, str]:

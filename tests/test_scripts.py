@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import SMALL, run
+from conftest import PER_EPOCH, SMALL, run
 from PIL import Image
 
 
@@ -71,7 +71,7 @@ def test_what_a_run_folder_holds(trained):
     assert Image.open(trained / "samples.png").size == (3 * 480, 3 * 360)
     assert list((trained / "tensorboard").glob("events*"))
     kinds = [json.loads(t)["kind"] for t in (trained / "metrics.jsonl").open()]
-    assert kinds == ["train"] * 4 + ["val"]
+    assert kinds == ["train"] * PER_EPOCH + ["val"]
 
 
 def test_a_finished_run_says_so_again(trained, camvid_tree):
@@ -130,7 +130,8 @@ def test_no_run(tmp_path):
 
 def test_only_a_half_written_checkpoint(trained, tmp_path):
     copy = shutil.copytree(trained, tmp_path / "run")
-    (copy / "checkpoints" / "4").rename(copy / "checkpoints" / "4.orbax-checkpoint-tmp")
+    whole = copy / "checkpoints" / str(PER_EPOCH)
+    whole.rename(whole.with_name(f"{PER_EPOCH}.orbax-checkpoint-tmp"))
     result = run("eval.py", f"--ckpt={copy}", "--split=val")
     assert_one_sentence(result, "holds no finished checkpoint")
 
@@ -138,18 +139,18 @@ def test_only_a_half_written_checkpoint(trained, tmp_path):
 def test_a_checkpoint_with_damaged_files(trained, tmp_path):
     copy = shutil.copytree(trained, tmp_path / "run")
     damaged = 0
-    for path in (copy / "checkpoints" / "4" / "variables").rglob("*"):
+    for path in (copy / "checkpoints" / str(PER_EPOCH) / "variables").rglob("*"):
         if path.is_file() and path.stat().st_size > 10_000:
             path.write_bytes(path.read_bytes()[:5000])
             damaged += 1
     assert damaged
     result = run("eval.py", f"--ckpt={copy}", "--split=val")
-    assert_one_sentence(result, "cannot be read", "checkpoints/4")
+    assert_one_sentence(result, "cannot be read", f"checkpoints/{PER_EPOCH}")
 
 
 def test_a_step_and_a_split_that_are_not_there(trained):
     result = run("eval.py", f"--ckpt={trained}", "--step=7")
-    assert_one_sentence(result, "has no checkpoint of step 7; it has 4")
+    assert_one_sentence(result, f"has no checkpoint of step 7; it has {PER_EPOCH}")
     result = run("eval.py", f"--ckpt={trained}", "--split=dev")
     assert_one_sentence(result, "no split 'dev'; there are: train, val, test")
 

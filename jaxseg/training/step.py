@@ -37,15 +37,21 @@ def init_state(
     model: nn.Module, tx: optax.GradientTransformation, seed: int, hw: tuple[int, int]
 ) -> TrainState:
     """A state at step 0 with weights drawn from `seed`."""
-    image = jnp.zeros((1, *hw, 3))
-    variables = model.init(jax.random.key(seed), image, train=False)
-    params = variables["params"]
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=variables["batch_stats"],
-        opt_state=tx.init(params),
-    )
+
+    @jax.jit
+    def init() -> TrainState:
+        image = jnp.zeros((1, *hw, 3))
+        variables = model.init(jax.random.key(seed), image, train=False)
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=variables["batch_stats"],
+            opt_state=tx.init(params),
+        )
+
+    # Placed like a restored state: else a resumed run compiles its own train step.
+    return jax.device_put(init(), jax.local_devices()[0])
 
 
 def make_train_step(

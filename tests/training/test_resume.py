@@ -1,7 +1,6 @@
 """Real processes, killed for real: the weights end up the same, bit for bit."""
 
 import json
-import resource
 import signal
 import time
 from pathlib import Path
@@ -9,11 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import SMALL, run, start
+from conftest import PER_EPOCH, SMALL, run, start
 
 from jaxseg.runs import Run
 
-EPOCHS, STEPS = 3, 12
+EPOCHS, STEPS = 3, 3 * PER_EPOCH
 
 
 def train_arguments(camvid_tree, workdir, epochs=EPOCHS):
@@ -40,6 +39,12 @@ def wait_for(process, condition, seconds=240):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.002)
+
+
+def is_in_second_epoch(workdir) -> bool:
+    """Whether the first epoch's checkpoint is whole and a step was taken since."""
+    whole = (workdir / "checkpoints" / str(PER_EPOCH)).is_dir()
+    return whole and max(line["step"] for line in lines(workdir)) > PER_EPOCH
 
 
 def final_state(workdir):
@@ -88,13 +93,12 @@ def test_kill_in_the_middle_of_an_epoch(camvid_tree, uninterrupted, tmp_path):
         *train_arguments(camvid_tree, workdir),
         "--config.train.eval_every_epochs=3",
     )
-    # Step 6 is the second of the second epoch.
-    wait_for(process, lambda: any(x["step"] == 6 for x in lines(workdir)))
+    wait_for(process, lambda: is_in_second_epoch(workdir))
     process.kill()
     process.communicate()
-    assert max(line["step"] for line in lines(workdir)) < STEPS
+    assert PER_EPOCH < max(line["step"] for line in lines(workdir)) < 2 * PER_EPOCH
     out = resume(camvid_tree, workdir)
-    assert "Going on from step 4." in out
+    assert f"Going on from step {PER_EPOCH}." in out
     assert "config.train.eval_every_epochs was 3, is now 1." in out
     assert_same_end(workdir, uninterrupted)
 
@@ -104,28 +108,28 @@ def test_kill_in_the_middle_of_a_checkpoint_write(camvid_tree, uninterrupted, tm
     process = start("train.py", *train_arguments(camvid_tree, workdir))
 
     def second_is_being_written():
-        names = [p.name for p in (workdir / "checkpoints").glob("8.*")]
+        names = [p.name for p in (workdir / "checkpoints").glob(f"{2 * PER_EPOCH}.*")]
         return any("tmp" in name for name in names)
 
     wait_for(process, second_is_being_written)
     process.kill()
     process.communicate()
-    assert not (workdir / "checkpoints" / "8").exists()
-    assert Run(workdir).variables("last")[1] == 4
-    assert "Going on from step 4." in resume(camvid_tree, workdir)
+    assert not (workdir / "checkpoints" / str(2 * PER_EPOCH)).exists()
+    assert Run(workdir).variables("last")[1] == PER_EPOCH
+    assert f"Going on from step {PER_EPOCH}." in resume(camvid_tree, workdir)
     assert_same_end(workdir, uninterrupted)
 
 
 def test_sigterm_saves_and_exits_with_0(camvid_tree, uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     process = start("train.py", *train_arguments(camvid_tree, workdir))
-    wait_for(process, lambda: any(x["step"] == 5 for x in lines(workdir)))
+    wait_for(process, lambda: is_in_second_epoch(workdir))
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "Stopped by SIGTERM" in out
     saved = Run(workdir).variables("last")[1]
-    assert 5 <= saved < STEPS
+    assert PER_EPOCH < saved < STEPS
     assert f"Going on from step {saved}." in resume(camvid_tree, workdir)
     assert_same_end(workdir, uninterrupted)
 
@@ -144,26 +148,21 @@ def test_eval_says_what_training_said_to_the_last_digit(uninterrupted, tmp_path)
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(camvid_tree, tmp_path):
-    """A limit on the size of files fails a write as a full disk does: with an error."""
     workdir = tmp_path / "run"
     first = train_arguments(camvid_tree, workdir, epochs=1)
     code, _, err = run("train.py", *first)
     assert code == 0, err
     before = jax.device_get(Run(workdir).variables("last")[0])
 
-    def limit_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
-
     code, out, err = run(
-        "train.py",
-        *train_arguments(camvid_tree, workdir),
-        preexec_fn=limit_files,
+        "train.py", *train_arguments(camvid_tree, workdir), file_limit_kib=2048
     )
     assert code == 2, (code, out, err)
-    assert "a checkpoint could not be written" in err and "step 4 is whole" in err
+    assert "a checkpoint could not be written" in err
+    assert f"step {PER_EPOCH} is whole" in err
     assert "Traceback" not in err
     after, step = Run(workdir).variables("last")
-    assert step == 4
+    assert step == PER_EPOCH
     for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -1,0 +1,106 @@
+"""Layer table of a network: `python -m jaxseg.models.summary esnet --size 512x1024`.
+
+Parameters and multiply-accumulates of convolutions, by stage, counted over the module
+tree without computing anything, beside what the paper prints.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+from jaxseg import models
+
+# What the papers print for 19 classes: parameters, and work at 512x1024 where they say
+# (by counters of their own, which count more than products).
+PAPERS = {
+    "dabnet": "0.76 M",
+    "esnet": "1.66 M",
+    "fddwnet": "0.80 M",
+    "fpenet": "0.4 M, 5.7 GFLOPs",
+    "liteseg_darknet": "20.55 M, 103.09 GFLOPs",
+    "liteseg_mobilenet": "4.38 M with the ImageNet classifier, 4.9 GFLOPs",
+    "liteseg_shufflenet": "3.51 M with the ImageNet classifier, 2.75 GFLOPs",
+}
+
+
+@dataclass
+class Stage:
+    """One direct part of a network.
+
+    Attributes:
+        name: its name, the first part of its parameters' paths.
+        output: height, width and channels of what it returned.
+        parameters: trained numbers in it.
+        macs: multiply-accumulates of its convolutions, for one picture.
+    """
+
+    name: str
+    output: tuple[int, ...] = ()
+    parameters: int = 0
+    macs: int = 0
+
+
+def stages(model: nn.Module, hw: tuple[int, int]) -> list[Stage]:
+    """The parts of `model` in the order in which they run on an image of `hw`."""
+    found: dict[str, Stage] = {}
+
+    def record(call, args, kwargs, context):
+        module = context.module
+        out = call(*args, **kwargs)
+        if context.method_name != "__call__" or not module.path:
+            return out
+        stage = found.setdefault(module.path[0], Stage(module.path[0]))
+        if len(module.path) == 1:
+            stage.output = out.shape[1:]
+        params = module.variables.get("params", {})
+        if "kernel" in params:
+            # A transposed convolution multiplies once a pixel of its input.
+            transposed = type(module).__name__ == "ConvTranspose"
+            h, w = (args[0] if transposed else out).shape[1:3]
+            stage.macs += h * w * params["kernel"].size
+        return out
+
+    def trace(image):
+        with nn.intercept_methods(record):
+            return model.init_with_output(jax.random.key(0), image, train=False)
+
+    image = jax.ShapeDtypeStruct((1, *hw, 3), jnp.float32)
+    _, variables = jax.eval_shape(trace, image)
+    for name, params in variables["params"].items():
+        found[name].parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return list(found.values())
+
+
+def main() -> None:
+    """Prints the table of the network named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=models.names())
+    parser.add_argument("--size", default="512x1024", help="height x width")
+    parser.add_argument("--classes", type=int, default=19)
+    options = parser.parse_args()
+    try:
+        h, w = map(int, options.size.split("x"))
+        rows = stages(models.create(options.name, num_classes=options.classes), (h, w))
+    except ValueError as error:
+        parser.error(f"--size {options.size}: {error}")
+    table = Table("stage", "output", "parameters", "MMAC", show_footer=True)
+    table.columns[0].footer = "total"
+    table.columns[2].footer = f"{sum(row.parameters for row in rows):,}"
+    table.columns[3].footer = f"{sum(row.macs for row in rows) / 1e6:,.1f}"
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        size = "x".join(map(str, row.output))
+        table.add_row(row.name, size, f"{row.parameters:,}", f"{row.macs / 1e6:,.1f}")
+    console = Console()
+    console.print(table)
+    console.print(f"The paper prints {PAPERS[options.name]} (19 classes).")
+
+
+if __name__ == "__main__":
+    main()
