@@ -153,8 +153,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int, read_only: bool) -> None:
-        # Orbax reports every decision as a warning or information.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax logs every decision, and failures as tracebacks; `_guard` reports them.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._folder = folder.resolve()
         if read_only and not self._folder.is_dir():
             raise UserError(f"{folder.parent} holds no finished checkpoint yet.")

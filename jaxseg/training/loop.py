@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +58,32 @@ class TrainSettings:
     keep_checkpoints: int = 2
 
 
-@dataclass(frozen=True)
+@dataclass
 class Data:
-    """The section `config.data`, opened."""
+    """The section `config.data`, opened; the splits are read when first asked for."""
 
     source: Source
-    train: Loader
-    val: Loader
+    train_split: str
+    loader: str
+
+    @cached_property
+    def train(self) -> Loader:
+        """What is trained on."""
+        return load_split(self.source, self.train_split, self.loader)
+
+    @cached_property
+    def val(self) -> Loader:
+        """What is validated on."""
+        return load_split(self.source, VALIDATION_SPLIT, self.loader)
 
 
 def open_data(
     name: str, dir: str = "", train_split: str = "train", loader: str = "auto"
 ) -> Data:
-    """The data set `name` from the folder `dir`, prepared on first use."""
+    """The data set `name` from the folder `dir`."""
     source = open_source(name, dir)
     check_split(source, train_split)
-    train = load_split(source, train_split, loader)
-    return Data(source, train, load_split(source, VALIDATION_SPLIT, loader))
+    return Data(source, train_split, loader)
 
 
 @dataclass(frozen=True)
@@ -158,12 +168,17 @@ def train(
     """
     console = console or Console(highlight=False)
     data = call_with_section(open_data, "data", config.data)
-    recipe = build(config, len(data.train.ids), len(data.source.table))
+    samples = len(data.source.ids(data.train_split))
+    recipe = build(config, samples, len(data.source.table))
     record = describe(
         config.model, data.source.table, recipe.preprocess, config.to_dict()
     )
     run = Run.start(workdir, record)
     _note_changes(run, record, console)
+    # Both are read before the first step: what is wrong with them shows now.
+    console.print(
+        f"{len(data.train.ids)} to train on, {len(data.val.ids)} to validate."
+    )
     with (
         run.checkpoints(recipe.settings.keep_checkpoints) as checkpoints,
         _StopSignal() as stop,
