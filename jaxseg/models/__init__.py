@@ -1,16 +1,21 @@
 """Networks: `ESNet(num_classes=19)`, or by name `create("esnet", num_classes=19)`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 
 from jaxseg.models.esnet import FCU, PFCU, ESNet
+from jaxseg.models.fddwnet import EERM, FDDWNet
 from jaxseg.models.sizes import pad_to_multiple
 
-__all__ = ["ESNet", "FCU", "PFCU", "SIZE_MULTIPLE", "create", "names"]
-__all__ += ["pad_to_multiple"]
+__all__ = ["ESNet", "FCU", "PFCU", "FDDWNet", "EERM"]
+__all__ += ["SIZE_MULTIPLE", "create", "names", "pad_to_multiple"]
 
-_NETWORKS: dict[str, type[nn.Module]] = {"esnet": ESNet}
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "esnet": ESNet,
+    "fddwnet": FDDWNet,
+}
 SIZE_MULTIPLE = 8  # a height and width that every network takes
 
 
