@@ -82,7 +82,41 @@ def fddwnet() -> dict[str, str]:
     return modules
 
 
+def dabnet() -> dict[str, str]:
+    modules = {"head": "classifier.0.conv"}
+
+    def norm(ours: str, theirs: str) -> None:
+        modules[f"{ours}/norm"] = f"{theirs}.bn"
+        modules[f"{ours}/prelu"] = f"{theirs}.acti"
+
+    def unit(ours: str, theirs: str, conv: str = "conv") -> None:
+        modules[f"{ours}/{conv}"] = f"{theirs}.conv"
+        norm(ours, f"{theirs}.bn_prelu")
+
+    for i in range(3):
+        unit(f"stem{i}", f"init_conv.{i}")
+        norm(f"norm{i + 1}", f"bn_prelu_{i + 1}")
+    for i in (1, 2):
+        modules[f"down{i}/conv"] = f"downsample_{i}.conv3x3.conv"
+        norm(f"down{i}", f"downsample_{i}.bn_prelu")
+    for block, count in ((1, 3), (2, 6)):
+        for i in range(count):
+            ours, theirs = (
+                f"dab{block}_{i}",
+                f"DAB_Block_{block}.DAB_Module_{block}_{i}",
+            )
+            norm(f"{ours}/norm_in", f"{theirs}.bn_relu_1")
+            unit(f"{ours}/squeeze", f"{theirs}.conv3x3")
+            for pair, d in (("plain", "d"), ("dilated", "dd")):
+                unit(f"{ours}/{pair}/tall", f"{theirs}.{d}conv3x1", "depthwise")
+                unit(f"{ours}/{pair}/wide", f"{theirs}.{d}conv1x3", "depthwise")
+            norm(f"{ours}/norm_sum", f"{theirs}.bn_relu_2")
+            modules[f"{ours}/expand"] = f"{theirs}.conv1x1.conv"
+    return modules
+
+
 MODULES: dict[str, Callable[[], dict[str, str]]] = {
+    "dabnet": dabnet,
     "esnet": esnet,
     "fddwnet": fddwnet,
 }

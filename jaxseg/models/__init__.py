@@ -5,14 +5,17 @@ from typing import Any
 
 import flax.linen as nn
 
+from jaxseg.models.dabnet import DABModule, DABNet
 from jaxseg.models.esnet import FCU, PFCU, ESNet
 from jaxseg.models.fddwnet import EERM, FDDWNet
 from jaxseg.models.sizes import pad_to_multiple
 
-__all__ = ["ESNet", "FCU", "PFCU", "FDDWNet", "EERM"]
+__all__ = ["DABNet", "DABModule"]
+__all__ += ["ESNet", "FCU", "PFCU", "FDDWNet", "EERM"]
 __all__ += ["SIZE_MULTIPLE", "create", "names", "pad_to_multiple"]
 
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "dabnet": DABNet,
     "esnet": ESNet,
     "fddwnet": FDDWNet,
 }
