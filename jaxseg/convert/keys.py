@@ -5,6 +5,7 @@ module is which.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 
 def esnet() -> dict[str, str]:
@@ -115,8 +116,75 @@ def dabnet() -> dict[str, str]:
     return modules
 
 
+def _mobilenet() -> dict[str, str]:
+    modules = {}
+    for ours, number in (("stem", 0), ("head", 18)):
+        modules[f"{ours}/conv"] = f"mobile_features.features.{number}.0"
+        modules[f"{ours}/norm"] = f"mobile_features.features.{number}.1"
+    for number in range(1, 18):
+        theirs = f"mobile_features.features.{number}.conv"
+        steps = ["expand/conv", "depthwise/depthwise", "project/conv"]
+        # Convolution, norm and activation are numbered through; block 1 expands not.
+        for i, step in enumerate(steps[1:] if number == 1 else steps):
+            unit = step.split("/")[0]
+            modules[f"block{number}/{step}"] = f"{theirs}.{3 * i}"
+            modules[f"block{number}/{unit}/norm"] = f"{theirs}.{3 * i + 1}"
+    return modules
+
+
+def _shufflenet() -> dict[str, str]:
+    modules = {"stem": "shuffle_features.module.conv1"}
+    for stage, units in ((2, 4), (3, 8), (4, 4)):
+        for i in range(units):
+            ours = f"unit{stage}_{i}"
+            theirs = (
+                f"shuffle_features.module.stage{stage}.ShuffleUnit_Stage{stage}_{i}"
+            )
+            for step in ("compress", "expand"):
+                modules[f"{ours}/{step}/conv"] = f"{theirs}.g_conv_1x1_{step}.conv1x1"
+                modules[f"{ours}/{step}/norm"] = (
+                    f"{theirs}.g_conv_1x1_{step}.batch_norm"
+                )
+            modules[f"{ours}/depthwise/depthwise"] = f"{theirs}.depthwise_conv3x3"
+            modules[f"{ours}/depthwise/norm"] = f"{theirs}.bn_after_depthwise"
+    return modules
+
+
+def _darknet() -> dict[str, str]:
+    modules = {}
+    for number in (1, 3, 5, 6, 7, 9, 10, 11, *range(13, 18), *range(19, 24)):
+        theirs = f"resnet_features.layers.{number}_convbatch.layers"
+        modules[f"layer{number}/conv"] = f"{theirs}.0"
+        modules[f"layer{number}/norm"] = f"{theirs}.1"
+    return modules
+
+
+def liteseg(backbone: Callable[[], dict[str, str]]) -> dict[str, str]:
+    modules = {f"backbone/{ours}": theirs for ours, theirs in backbone().items()}
+    modules["classifier"] = "last_conv.6"
+    modules["daspp/pool/conv"] = "global_avg_pool.1"
+    modules["daspp/pool/norm"] = "global_avg_pool.2"
+
+    def separable(ours: str, theirs: str, norm: str) -> None:
+        modules[f"{ours}/depthwise"] = f"{theirs}.conv1"
+        modules[f"{ours}/mix/conv"] = f"{theirs}.pointwise"
+        modules[f"{ours}/mix/norm"] = norm
+
+    for i, rate in enumerate((1, 3, 6, 9), start=1):
+        separable(f"daspp/branch{rate}", f"aspp{i}.atrous_convolution", f"aspp{i}.bn")
+        separable(f"daspp/refine{rate}", f"aspp{i}.conv1", f"aspp{i}.bn1")
+    separable("reduce", "conv1", "bn1")
+    separable("low", "conv2", "bn2")
+    separable("decode0", "last_conv.0", "last_conv.1")
+    separable("decode1", "last_conv.3", "last_conv.4")
+    return modules
+
+
 MODULES: dict[str, Callable[[], dict[str, str]]] = {
     "dabnet": dabnet,
     "esnet": esnet,
     "fddwnet": fddwnet,
+    "liteseg_mobilenet": partial(liteseg, _mobilenet),
+    "liteseg_shufflenet": partial(liteseg, _shufflenet),
+    "liteseg_darknet": partial(liteseg, _darknet),
 }
