@@ -116,6 +116,28 @@ def dabnet() -> dict[str, str]:
     return modules
 
 
+def fpenet() -> dict[str, str]:
+    """Names of our own: no authors' code exists."""
+    modules = {"stem/conv": "stem", "stem/norm": "stem_bn", "classifier": "final"}
+
+    def unit(ours: str, theirs: str) -> None:
+        modules[f"{ours}/conv"] = theirs
+        modules[f"{ours}/norm"] = f"{theirs}_bn"
+
+    for stage, blocks, branches in ((1, 1, 1), (2, 3, 4), (3, 9, 4)):
+        for i in range(blocks):
+            ours, theirs = f"fpe{stage}_{i}", f"stage{stage}.{i}"
+            for step in ("expand", "project"):
+                unit(f"{ours}/{step}", f"{theirs}.{step}")
+            for k in range(branches):
+                modules[f"{ours}/branch{k}/depthwise"] = f"{theirs}.branch.{k}"
+                modules[f"{ours}/branch{k}/norm"] = f"{theirs}.branch_bn.{k}"
+    for stage in (2, 1):
+        for step in ("high", "low", "channel", "spatial"):
+            modules[f"meu{stage}/{step}"] = f"decoder{stage}.{step}"
+    return modules
+
+
 def _mobilenet() -> dict[str, str]:
     modules = {}
     for ours, number in (("stem", 0), ("head", 18)):
@@ -184,6 +206,7 @@ MODULES: dict[str, Callable[[], dict[str, str]]] = {
     "dabnet": dabnet,
     "esnet": esnet,
     "fddwnet": fddwnet,
+    "fpenet": fpenet,
     "liteseg_mobilenet": partial(liteseg, _mobilenet),
     "liteseg_shufflenet": partial(liteseg, _shufflenet),
     "liteseg_darknet": partial(liteseg, _darknet),

@@ -10,11 +10,13 @@ from jaxseg.models.backbones import Darknet19, MobileNetV2, ShuffleNet
 from jaxseg.models.dabnet import DABModule, DABNet
 from jaxseg.models.esnet import FCU, PFCU, ESNet
 from jaxseg.models.fddwnet import EERM, FDDWNet
+from jaxseg.models.fpenet import MEU, FPEBlock, FPENet
 from jaxseg.models.liteseg import DASPP, LiteSeg
 from jaxseg.models.sizes import pad_to_multiple
 
 __all__ = ["DABNet", "DABModule"]
 __all__ += ["ESNet", "FCU", "PFCU", "FDDWNet", "EERM"]
+__all__ += ["FPENet", "FPEBlock", "MEU"]
 __all__ += ["LiteSeg", "DASPP", "MobileNetV2", "ShuffleNet", "Darknet19"]
 __all__ += ["SIZE_MULTIPLE", "create", "names", "pad_to_multiple"]
 
@@ -22,6 +24,7 @@ _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "dabnet": DABNet,
     "esnet": ESNet,
     "fddwnet": FDDWNet,
+    "fpenet": FPENet,
     "liteseg_mobilenet": partial(LiteSeg, backbone="mobilenet_v2"),
     "liteseg_shufflenet": partial(LiteSeg, backbone="shufflenet"),
     "liteseg_darknet": partial(LiteSeg, backbone="darknet19"),

@@ -69,11 +69,9 @@ def conv2d(
     if padding is not None:
         pads = ((padding, padding),) * 2
     geometry = (stride, dilation, pads)
-    if groups > 1:
-        return _conv2d_grouped(geometry, groups, x, kernel)
-    if jax.default_backend() == "cpu" and x.shape[-1] >= 32:
+    if jax.default_backend() == "cpu" and x.shape[-1] >= 32 and groups == 1:
         return _conv2d_cpu(geometry, x, kernel)
-    return _conv2d_lax(geometry, x, kernel)
+    return _conv2d_lax(geometry, x, kernel, groups)
 
 
 def _padding(kernel_hw: Pair, dilation: Pair) -> tuple[Pair, Pair]:
@@ -92,14 +90,6 @@ def _conv2d_lax(geometry, x, kernel, groups=1):
         dimension_numbers=NHWC,
         feature_group_count=groups,
     )
-
-
-def _conv2d_grouped(geometry, groups, x, kernel):
-    if jax.default_backend() != "cpu":
-        return _conv2d_lax(geometry, x, kernel, groups)
-    # XLA:CPU has no fast grouped convolution; one dense one a group is faster.
-    pairs = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1))
-    return jnp.concatenate([_conv2d_lax(geometry, a, k) for a, k in pairs], -1)
 
 
 def _taps(geometry, kernel_hw, out_hw, x):
