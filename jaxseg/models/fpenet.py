@@ -73,7 +73,7 @@ class MEU(Unit):
     """Mutual embedding upsampling: two maps to one, `(b, h, w, features)` like `low`.
 
     The deep map's mean weights the channels of the low-level map, whose own mean over
-    channels weights the pixels of the deep one. Source: section 3.3; without norms and
+    channels weights the pixels of the deep one. Source: section 3.2; without norms and
     with biases, our reading.
 
     Attributes:

@@ -95,7 +95,8 @@ def _conv2d_lax(geometry, x, kernel, groups=1):
 def _taps(geometry, kernel_hw, out_hw, x):
     """What each tap of a kernel sees of `(b, h, w, c)`: a list of `(b, *out_hw, c)`."""
     stride, dilation, pads = geometry
-    padded = jnp.pad(x, [(0, 0), *pads, (0, 0)])
+    # The padded input exists once: XLA:CPU would compute it anew inside every tap.
+    padded = lax.optimization_barrier(jnp.pad(x, [(0, 0), *pads, (0, 0)]))
     b, c = x.shape[0], x.shape[-1]
 
     def tap(i, j):
@@ -155,8 +156,6 @@ def depthwise2d(
 def _depthwise_sum(geometry, x, kernel):
     stride = geometry[0]
     out_hw = tuple(-(-n // stride) for n in x.shape[1:3])
-    # Each input exists once: XLA:CPU would compute it anew inside every tap.
-    x = lax.optimization_barrier(x)
     weights = kernel.reshape(-1, x.shape[-1])
     taps = _taps(geometry, kernel.shape[:2], out_hw, x)
     return sum(tap * weight for tap, weight in zip(taps, weights))

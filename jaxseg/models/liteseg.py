@@ -57,7 +57,7 @@ class DASPP(Unit):
     """Deeper atrous spatial pyramid pooling: `(b, h, w, c) -> (b, h, w, c + 480)`.
 
     Concatenates the input, a 1x1 branch, 3x3 branches dilated by 3, 6 and 9 with
-    another 3x3 behind each, and the mean over the image. Source: section II-B.
+    another 3x3 behind each, and the mean over the image. Source: section II-D.
 
     Attributes:
         deeper: False leaves out the second 3x3 convolutions and the input, which makes
