@@ -101,7 +101,7 @@ def test_unknown_data_set():
 
 def test_unknown_network(camvid_tree, tmp_path):
     result = train(camvid_tree, tmp_path / "run", "--config.model.name=unet")
-    assert_one_sentence(result, "'unet'; there are: esnet")
+    assert_one_sentence(result, "'unet'; there are: dabnet")
 
 
 def test_misspelt_key(camvid_tree, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg import models
+from jaxseg.convert.keys import MODULES
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ def convert_state_dict(
 ) -> tuple[dict[str, Any], Report]:
     """Variables `{"params", "batch_stats"}` of network `name`, and what did not match.
 
-    Entries that the network computes nothing from (ESNet's encoder output, counters of
-    batches) are left out and listed.
+    Entries that the network computes nothing from (ESNet's encoder output, LiteSeg's
+    ImageNet classifiers, counters of batches) are left out and listed.
 
     Raises:
         ValueError: an entry that is needed is missing or has another shape.
@@ -83,6 +84,7 @@ _LEAVES = {
     ("params", "kernel"): "weight",
     ("params", "bias"): "bias",
     ("params", "scale"): "weight",
+    ("params", "slope"): "weight",
     ("batch_stats", "mean"): "running_mean",
     ("batch_stats", "var"): "running_var",
 }
@@ -97,54 +99,11 @@ def _torch_keys(
 ) -> Iterator[tuple[tuple[str, ...], str, tuple[int, ...]]]:
     """Yields our path, the authors' name and our shape of every array of a network."""
     model = models.create(name, num_classes=num_classes)
-    side = models.SIZE_MULTIPLE
-    image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)  # taken by every network
     variables = jax.eval_shape(
         lambda x: model.init(jax.random.key(0), x, train=False), image
     )
-    modules = _MODULES[name]()
+    modules = MODULES[name]()
     for path, value in flatten_dict(variables).items():
         module, leaf = "/".join(path[1:-1]), _LEAVES[path[0], path[-1]]
         yield path, f"{modules[module]}.{leaf}", value.shape
-
-
-def _esnet() -> dict[str, str]:
-    """Our module path -> the authors' module, by the state dict of their repository."""
-    modules = {"deconv": "decoder.output_conv"}
-
-    def resampler(ours: str, theirs: str, conv: str) -> None:
-        modules[f"{ours}/{conv}"] = f"{theirs}.conv"
-        modules[f"{ours}/norm"] = f"{theirs}.bn"
-
-    def fcu(ours: str, theirs: str) -> None:
-        for i in (1, 2):
-            modules[f"{ours}/tall{i}/conv"] = f"{theirs}.conv3x1_{i}"
-            modules[f"{ours}/wide{i}/conv"] = f"{theirs}.conv1x3_{i}"
-            modules[f"{ours}/wide{i}/norm"] = f"{theirs}.bn{i}"
-
-    def pfcu(ours: str, theirs: str) -> None:
-        modules[f"{ours}/tall/conv"] = f"{theirs}.conv3x1_1"
-        modules[f"{ours}/wide/conv"] = f"{theirs}.conv1x3_1"
-        modules[f"{ours}/wide/norm"] = f"{theirs}.bn1"
-        modules[f"{ours}/norm"] = f"{theirs}.bn2"
-        for d in (2, 5, 9):
-            modules[f"{ours}/tall_d{d}/conv"] = f"{theirs}.conv3x1_2{d}"
-            modules[f"{ours}/wide_d{d}/conv"] = f"{theirs}.conv1x3_2{d}"
-
-    resampler("down1", "encoder.initial_block", "conv")
-    for i in range(3):
-        fcu(f"fcu1_{i}", f"encoder.layers.{i}")
-    resampler("down2", "encoder.layers.3", "conv")
-    for i in range(2):
-        fcu(f"fcu2_{i}", f"encoder.layers.{4 + i}")
-    resampler("down3", "encoder.layers.6", "conv")
-    for i in range(3):
-        pfcu(f"pfcu3_{i}", f"encoder.layers.{7 + i}")
-    for stage, first in ((4, 0), (5, 3)):
-        resampler(f"up{stage}", f"decoder.layers.{first}", "deconv")
-        for i in range(2):
-            fcu(f"fcu{stage}_{i}", f"decoder.layers.{first + 1 + i}")
-    return modules
-
-
-_MODULES = {"esnet": _esnet}

@@ -111,7 +111,7 @@ class ESNet(Unit):
             gets under way.
     """
 
-    num_classes: int
+    num_classes: int = 19
     zero_init_residual: bool = False
 
     @nn.compact

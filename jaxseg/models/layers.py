@@ -2,9 +2,9 @@
 
 A *unit* is what the papers' blocks are composed of: a convolution with its batch norm
 and activation, a down-sampling concatenation, a transposed convolution with batch
-norm. Parameters have one layout (`kernel` is `(kh, kw, in, out)`); how a primitive is
-computed (the textbook `lax` call or an arithmetic equal that is faster on a platform)
-is decided here, at trace time, and nowhere else.
+norm. Parameters have one layout (`kernel` is `(kh, kw, in / groups, out)`); how a
+primitive is computed (the textbook `lax` call or an arithmetic equal that is faster on
+a platform) is decided here, at trace time, and nowhere else.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,20 @@ from jax.typing import DTypeLike
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 Pair = tuple[int, int]
+Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
+
+def relu6(x: jax.Array) -> jax.Array:
+    """Cuts to 0..6; outside the gradient is 0, never a half as with `jnp.clip`."""
+    return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
+
+
+# "prelu" has parameters of its own: see `activate`.
 ACTIVATIONS: dict[str | None, Callable[[jax.Array], jax.Array]] = {
     None: lambda x: x,
     "relu": nn.relu,
+    "relu6": relu6,
+    "leaky_relu": partial(nn.leaky_relu, negative_slope=0.1),
 }
 
 
@@ -35,68 +45,90 @@ def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Arr
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+def kaiming_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Draws N(0, 2 / fan_in), fan_in as in `torch_uniform`."""
+    std = (2 / (shape[0] * shape[1] * shape[2])) ** 0.5
+    return std * jax.random.normal(key, shape, dtype)
+
+
 def conv2d(
-    x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: Pair = (1, 1)
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    dilation: Pair = (1, 1),
+    padding: int | None = None,
+    groups: int = 1,
 ) -> jax.Array:
-    """Convolves `(b, h, w, ci)` with `(kh, kw, ci, co)`: `(b, h / s, w / s, co)`.
+    """Convolves `(b, h, w, ci)` with `(kh, kw, ci / groups, co)`.
 
-    Padding is symmetric, `dilation * (k - 1) / 2` a side, as in all five papers' code.
+    Padding is symmetric, `padding` pixels a side; None stands for
+    `dilation * (k - 1) / 2`, which at stride 1 keeps h and w.
     """
-    if jax.default_backend() == "cpu" and x.shape[-1] >= 32:
-        return _conv2d_cpu(stride, dilation, x, kernel)
-    return _conv2d_lax(stride, dilation, x, kernel)
+    pads = _padding(kernel.shape[:2], dilation)
+    if padding is not None:
+        pads = ((padding, padding),) * 2
+    geometry = (stride, dilation, pads)
+    if jax.default_backend() == "cpu" and x.shape[-1] >= 32 and groups == 1:
+        return _conv2d_cpu(geometry, x, kernel)
+    return _conv2d_lax(geometry, x, kernel, groups)
 
 
-def _padding(kernel: jax.Array, dilation: Pair) -> list[Pair]:
-    return [(d * (k - 1) // 2,) * 2 for k, d in zip(kernel.shape, dilation)]
+def _padding(kernel_hw: Pair, dilation: Pair) -> tuple[Pair, Pair]:
+    tall, wide = ((d * (k - 1) // 2,) * 2 for k, d in zip(kernel_hw, dilation))
+    return tall, wide
 
 
-def _conv2d_lax(stride, dilation, x, kernel):
+def _conv2d_lax(geometry, x, kernel, groups=1):
+    stride, dilation, pads = geometry
     return lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
-        _padding(kernel, dilation),
+        pads,
         rhs_dilation=dilation,
         dimension_numbers=NHWC,
+        feature_group_count=groups,
     )
+
+
+def _taps(geometry, kernel_hw, out_hw, x):
+    """What each tap of a kernel sees of `(b, h, w, c)`: a list of `(b, *out_hw, c)`."""
+    stride, dilation, pads = geometry
+    # The padded input exists once: XLA:CPU would compute it anew inside every tap.
+    padded = lax.optimization_barrier(jnp.pad(x, [(0, 0), *pads, (0, 0)]))
+    b, c = x.shape[0], x.shape[-1]
+
+    def tap(i, j):
+        top, left = i * dilation[0], j * dilation[1]
+        bottom, right = (
+            first + (n - 1) * stride + 1 for first, n in zip((top, left), out_hw)
+        )
+        window = (0, top, left, 0), (b, bottom, right, c), (1, stride, stride, 1)
+        return lax.slice(padded, *window)
+
+    return [tap(i, j) for i in range(kernel_hw[0]) for j in range(kernel_hw[1])]
 
 
 # XLA:CPU computes the weight gradient of a convolution up to 4 times slower than the
 # same sum written as one matrix product over the shifted inputs; with few channels the
 # two are equal.
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _conv2d_cpu(stride, dilation, x, kernel):
-    return _conv2d_lax(stride, dilation, x, kernel)
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _conv2d_cpu(geometry, x, kernel):
+    return _conv2d_lax(geometry, x, kernel)
 
 
-def _conv2d_cpu_fwd(stride, dilation, x, kernel):
-    return _conv2d_lax(stride, dilation, x, kernel), (x, kernel)
+def _conv2d_cpu_fwd(geometry, x, kernel):
+    return _conv2d_lax(geometry, x, kernel), (x, kernel)
 
 
-def _conv2d_cpu_bwd(stride, dilation, residuals, g):
+def _conv2d_cpu_bwd(geometry, residuals, g):
     x, kernel = residuals
-    _, pullback = jax.vjp(lambda x: _conv2d_lax(stride, dilation, x, kernel), x)
-    (kh, kw, ci, co), (b, h, w, _) = kernel.shape, g.shape
-    padded = jnp.pad(x, [(0, 0), *_padding(kernel, dilation), (0, 0)])
-    taps = [
-        lax.slice(
-            padded,
-            (0, i * dilation[0], j * dilation[1], 0),
-            (
-                b,
-                i * dilation[0] + (h - 1) * stride + 1,
-                j * dilation[1] + (w - 1) * stride + 1,
-                ci,
-            ),
-            (1, stride, stride, 1),
-        )
-        for i in range(kh)
-        for j in range(kw)
-    ]
-    columns = jnp.concatenate(taps, -1).reshape(-1, kh * kw * ci)
+    _, pullback = jax.vjp(lambda x: _conv2d_lax(geometry, x, kernel), x)
+    kh, kw, ci, co = kernel.shape
+    columns = jnp.concatenate(_taps(geometry, (kh, kw), g.shape[1:3], x), -1)
     kernel_gradient = lax.dot_general(
-        columns,
+        columns.reshape(-1, kh * kw * ci),
         g.reshape(-1, co),
         (((0,), (0,)), ((), ())),
         preferred_element_type=jnp.float32,
@@ -105,6 +137,52 @@ def _conv2d_cpu_bwd(stride, dilation, residuals, g):
 
 
 _conv2d_cpu.defvjp(_conv2d_cpu_fwd, _conv2d_cpu_bwd)
+
+
+def depthwise2d(
+    x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: Pair = (1, 1)
+) -> jax.Array:
+    """Convolves each channel of `(b, h, w, c)` with its own of `(kh, kw, 1, c)`.
+
+    Padding as in `conv2d`. kh and kw are odd.
+    """
+    geometry = (stride, dilation, _padding(kernel.shape[:2], dilation))
+    if jax.default_backend() == "cpu":
+        return _depthwise_cpu(geometry, x, kernel)
+    return _conv2d_lax(geometry, x, kernel, x.shape[-1])
+
+
+# XLA:CPU's grouped convolution is a naive loop, 40 times slower than these sums.
+def _depthwise_sum(geometry, x, kernel):
+    stride = geometry[0]
+    out_hw = tuple(-(-n // stride) for n in x.shape[1:3])
+    weights = kernel.reshape(-1, x.shape[-1])
+    taps = _taps(geometry, kernel.shape[:2], out_hw, x)
+    return sum(tap * weight for tap, weight in zip(taps, weights))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _depthwise_cpu(geometry, x, kernel):
+    return _depthwise_sum(geometry, x, kernel)
+
+
+def _depthwise_cpu_fwd(geometry, x, kernel):
+    return _depthwise_sum(geometry, x, kernel), (x, kernel)
+
+
+def _depthwise_cpu_bwd(geometry, residuals, g):
+    x, kernel = residuals
+    if geometry[0] == 1:
+        x_gradient = _depthwise_sum(geometry, g, kernel[::-1, ::-1])
+    else:
+        _, pullback = jax.vjp(lambda x: _depthwise_sum(geometry, x, kernel), x)
+        (x_gradient,) = pullback(g)
+    taps = _taps(geometry, kernel.shape[:2], g.shape[1:3], x)
+    sums = [_channel_sum((tap * g).astype(jnp.float32)) for tap in taps]
+    return x_gradient, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
+
+
+_depthwise_cpu.defvjp(_depthwise_cpu_fwd, _depthwise_cpu_bwd)
 
 
 def conv2d_transpose(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -140,14 +218,27 @@ def conv2d_transpose(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def max_pool2(x: jax.Array) -> jax.Array:
-    """Takes the maximum of 2x2 blocks: `(b, h, w, c) -> (b, h / 2, w / 2, c)`.
+    """Takes the maximum of 2x2 blocks: `(b, h, w, c) -> (b, h // 2, w // 2, c)`.
 
-    The gradient goes to the first of equal values, as in PyTorch; `jnp.maximum` would
-    split it.
+    An odd last row or column is left out. The gradient goes to the first of equal
+    values, as in PyTorch; `jnp.maximum` would split it.
     """
+    h, w = x.shape[1:3]
+    x = x[:, : h - h % 2, : w - w % 2]
     rows = jnp.where(x[:, ::2] >= x[:, 1::2], x[:, ::2], x[:, 1::2])
     left, right = rows[:, :, ::2], rows[:, :, 1::2]
     return jnp.where(left >= right, left, right)
+
+
+def avg_pool3(x: jax.Array) -> jax.Array:
+    """Averages 3x3 windows at stride 2: `(b, h, w, c) -> (b, ceil(h/2), ceil(w/2), c)`.
+
+    One row and column of zeros a side count as values: always a ninth of the sum.
+    """
+    h, w = (-(-n // 2) for n in x.shape[1:3])
+    x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    x = sum(x[:, i : i + 2 * h - 1 : 2] for i in range(3))
+    return sum(x[:, :, i : i + 2 * w - 1 : 2] for i in range(3)) * (1 / 9)
 
 
 def _channel_sum(x: jax.Array) -> jax.Array:
@@ -176,6 +267,23 @@ class Unit(nn.Module, kw_only=True):
     def common(self) -> dict[str, Any]:
         """The attributes that a unit hands on to the units inside it."""
         return dict(dtype=self.dtype, axis_name=self.axis_name)
+
+
+class PReLU(Unit):
+    """`x` where positive, else `slope * x`; one slope a channel, initially 0.25."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = nn.initializers.constant(0.25)
+        slope = self.param("slope", init, (x.shape[-1],), jnp.float32)
+        return jnp.where(x > 0, x, x * slope.astype(x.dtype))
+
+
+def activate(unit: Unit, act: str | None, x: jax.Array) -> jax.Array:
+    """Applies `act`, "prelu" or a key of `ACTIVATIONS`, inside a compact `unit`."""
+    if act == "prelu":
+        return PReLU(**unit.common, name="prelu")(x)
+    return ACTIVATIONS[act](x)
 
 
 class BatchNorm(Unit):
@@ -255,21 +363,65 @@ def _whole_batch(axis_name, sums):
 class Conv(Unit):
     """Convolution with symmetric padding: `(b, h, w, ci) -> (b, h / s, w / s, co)`.
 
-    Initialised as PyTorch does by default: kernel and bias U(+-1/sqrt(fan_in)).
+    Attributes:
+        padding: see `conv2d`.
+        kernel_init: by default PyTorch's U(+-1/sqrt(fan_in)); a bias always starts so.
     """
 
     features: int
     kernel_size: Pair
     stride: int = 1
     dilation: Pair = (1, 1)
+    padding: int | None = None
+    groups: int = 1
+    use_bias: bool = True
+    kernel_init: Initializer = torch_uniform
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", torch_uniform, shape, jnp.float32)
+        shape = (*self.kernel_size, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        y = conv2d(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            stride=self.stride,
+            dilation=self.dilation,
+            padding=self.padding,
+            groups=self.groups,
+        )
+        if not self.use_bias:
+            return y
         bias = self.param("bias", _bias_init(shape), (self.features,), jnp.float32)
-        x, kernel, bias = (t.astype(self.dtype) for t in (x, kernel, bias))
-        return conv2d(x, kernel, stride=self.stride, dilation=self.dilation) + bias
+        return y + bias.astype(self.dtype)
+
+
+class DepthwiseConv(Unit):
+    """One kernel a channel, symmetric padding: `(b, h, w, c) -> (b, h / s, w / s, c)`.
+
+    Parameters as those of `nn.Conv(feature_group_count=c)`; initialised as `Conv`.
+    """
+
+    kernel_size: Pair
+    stride: int = 1
+    dilation: Pair = (1, 1)
+    use_bias: bool = True
+    kernel_init: Initializer = torch_uniform
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        c = x.shape[-1]
+        shape = (*self.kernel_size, 1, c)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        y = depthwise2d(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            stride=self.stride,
+            dilation=self.dilation,
+        )
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", _bias_init(shape), (c,), jnp.float32)
+        return y + bias.astype(self.dtype)
 
 
 class ConvTranspose(Unit):
@@ -305,21 +457,40 @@ def _bias_init(kernel_shape: tuple[int, ...]):
     )
 
 
+class NormAct(Unit):
+    """Batch norm and activation, before a convolution or after a concatenation."""
+
+    norm: float
+    act: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+        return activate(self, self.act, x)
+
+
 class ConvNormAct(Unit):
     """Convolution, batch norm, activation: `(b, h, w, ci) -> (b, h / s, w / s, co)`.
 
     Attributes:
+        padding, groups, use_bias, kernel_init: see `Conv`.
         norm: eps of the batch norm; None for none.
+        momentum: of that batch norm.
         initial_scale: what the scale of that batch norm starts from.
         shared_norm: a batch norm that belongs to the caller, in place of an own one.
-        act: a key of `ACTIVATIONS`.
+        act: see `activate`.
     """
 
     features: int
     kernel_size: Pair
     stride: int = 1
     dilation: Pair = (1, 1)
+    padding: int | None = None
+    groups: int = 1
+    use_bias: bool = True
+    kernel_init: Initializer = torch_uniform
     norm: float | None = None
+    momentum: float = 0.1
     initial_scale: float = 1.0
     shared_norm: BatchNorm | None = None
     act: str | None = None
@@ -331,6 +502,10 @@ class ConvNormAct(Unit):
             self.kernel_size,
             self.stride,
             self.dilation,
+            self.padding,
+            self.groups,
+            self.use_bias,
+            self.kernel_init,
             **self.common,
             name="conv",
         )(x)
@@ -339,12 +514,66 @@ class ConvNormAct(Unit):
         elif self.norm is not None:
             norm = BatchNorm(
                 self.norm,
-                initial_scale=self.initial_scale,
+                self.momentum,
+                self.initial_scale,
                 **self.common,
                 name="norm",
             )
             x = norm(x, train=train)
-        return ACTIVATIONS[self.act](x)
+        return activate(self, self.act, x)
+
+
+class DepthwiseNormAct(Unit):
+    """Depthwise convolution, batch norm, activation; attributes of `ConvNormAct`."""
+
+    kernel_size: Pair
+    norm: float
+    stride: int = 1
+    dilation: Pair = (1, 1)
+    use_bias: bool = True
+    kernel_init: Initializer = torch_uniform
+    act: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = DepthwiseConv(
+            self.kernel_size,
+            self.stride,
+            self.dilation,
+            self.use_bias,
+            self.kernel_init,
+            **self.common,
+            name="depthwise",
+        )(x)
+        x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+        return activate(self, self.act, x)
+
+
+class DepthwisePair(Unit):
+    """A depthwise 3x3 convolution as 3x1, then 1x3: `(b, h, w, c) -> (b, h, w, c)`.
+
+    Batch norm and activation follow each of the two. Source: DABNet's and FDDWNet's
+    code, whose modules are built of such pairs.
+    """
+
+    dilation: int
+    use_bias: bool
+    norm: float
+    act: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        d = self.dilation
+        half = partial(
+            DepthwiseNormAct,
+            use_bias=self.use_bias,
+            kernel_init=kaiming_normal,
+            norm=self.norm,
+            act=self.act,
+            **self.common,
+        )
+        x = half((3, 1), dilation=(d, 1), name="tall")(x, train=train)
+        return half((1, 3), dilation=(1, d), name="wide")(x, train=train)
 
 
 class Downsampler(Unit):
@@ -352,21 +581,29 @@ class Downsampler(Unit):
 
     Concatenates a 3x3 stride-2 convolution (`features - ci` channels) with the 2x2
     maximum of the input, then batch norm and activation. Source: ERFNet's code, which
-    ESNet's and FDDWNet's follow; h and w must be even.
+    ESNet's, FDDWNet's and DABNet's follow; h and w must be even.
     """
 
     features: int
     norm: float
     act: str
+    use_bias: bool = True
+    kernel_init: Initializer = torch_uniform
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        convolved = Conv(
-            self.features - x.shape[-1], (3, 3), 2, **self.common, name="conv"
-        )(x)
-        x = jnp.concatenate([convolved, max_pool2(x).astype(self.dtype)], -1)
+        conv = Conv(
+            self.features - x.shape[-1],
+            (3, 3),
+            2,
+            use_bias=self.use_bias,
+            kernel_init=self.kernel_init,
+            **self.common,
+            name="conv",
+        )
+        x = jnp.concatenate([conv(x), max_pool2(x).astype(self.dtype)], -1)
         x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
-        return ACTIVATIONS[self.act](x)
+        return activate(self, self.act, x)
 
 
 class Upsampler(Unit):
@@ -383,7 +620,7 @@ class Upsampler(Unit):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         x = ConvTranspose(self.features, (3, 3), **self.common, name="deconv")(x)
         x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
-        return ACTIVATIONS[self.act](x)
+        return activate(self, self.act, x)
 
 
 class Dropout2d(nn.Module):

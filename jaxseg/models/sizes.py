@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 
 
-def check_input(x: jax.Array, *, multiple: int) -> None:
+def check_input(x: jax.Array, *, multiple: int, least: int = 1) -> None:
     """Raises `ValueError` unless `x` is `(b, h, w, 3)`, h and w multiples."""
     if x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"image must be (b, h, w, 3), got {x.shape}.")
     h, w = x.shape[1:3]
-    if h % multiple or w % multiple or not h * w:
+    if h % multiple or w % multiple or min(h, w) < least:
+        at_least = f" and at least {least}" if least > 1 else ""
         raise ValueError(
-            f"image h, w must be multiples of {multiple}, got {h}x{w}; pad or crop "
-            "(jaxseg.models.pad_to_multiple)."
+            f"image h, w must be multiples of {multiple}{at_least}, got {h}x{w}; pad "
+            "or crop (jaxseg.models.pad_to_multiple)."
         )
 
 

@@ -1,5 +1,7 @@
 """Primitives against the textbook `lax` call, units against NumPy."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import pytest
 from jax import lax
 
 from jaxseg.models import layers
+from jaxseg.models.resize import adaptive_avg_pool, resize_bilinear
 
 
 def textbook(x, kernel, stride, dilation):
@@ -48,6 +51,146 @@ def test_conv2d_and_its_gradients(hw, kernel_hw, channels, stride, dilation):
     pairs = zip((value, *pull(g)), (expected, *pull_expected(g)), strict=True)
     for a, b in pairs:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize(
+    "hw, kernel_hw, stride, dilation",
+    [
+        ((9, 10), (3, 1), 1, (2, 1)),
+        ((9, 10), (1, 3), 1, (1, 5)),
+        ((6, 7), (3, 3), 1, (9, 9)),
+        ((8, 10), (3, 3), 2, (1, 1)),
+        ((9, 11), (3, 3), 2, (4, 4)),
+        ((4, 5), (1, 1), 1, (1, 1)),
+    ],
+)
+def test_depthwise_sums_are_the_grouped_convolution(hw, kernel_hw, stride, dilation):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, *hw, 24))
+    kernel = jax.random.normal(keys[1], (*kernel_hw, 1, 24))
+    geometry = (stride, dilation, layers._padding(kernel_hw, dilation))
+    value, pull = jax.vjp(lambda x, k: layers._depthwise_cpu(geometry, x, k), x, kernel)
+    expected, pull_expected = jax.vjp(
+        lambda x, k: layers._conv2d_lax(geometry, x, k, groups=24), x, kernel
+    )
+    g = jax.random.normal(keys[2], expected.shape)
+    pairs = zip((value, *pull(g)), (expected, *pull_expected(g)), strict=True)
+    for a, b in pairs:
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("k, dilation", [(1, 1), (3, 2)])
+def test_conv2d_pads_by_what_it_is_told(k, dilation):
+    """1x1 grows the map by 2, a 3x3 dilated by 2 shrinks it: Darknet's layers."""
+    keys = jax.random.split(jax.random.key(0), 2)
+    x = jax.random.normal(keys[0], (2, 6, 7, 32))
+    kernel = jax.random.normal(keys[1], (k, k, 32, 4))
+    y = layers.conv2d(x, kernel, dilation=(dilation, dilation), padding=1)
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    h, w = (n + 2 - dilation * (k - 1) for n in (6, 7))
+    expected = sum(
+        padded[:, i * dilation :, j * dilation :][:, :h, :w] @ np.asarray(kernel[i, j])
+        for i in range(k)
+        for j in range(k)
+    )
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_conv2d_in_groups_keeps_them_apart():
+    keys = jax.random.split(jax.random.key(0), 2)
+    x = jax.random.normal(keys[0], (2, 3, 4, 32))
+    kernel = jax.random.normal(keys[1], (1, 1, 4, 16))
+    y = layers.conv2d(x, kernel, groups=8)
+    for group in range(8):
+        own = x[..., 4 * group : 4 * group + 4]
+        expected = own @ kernel[0, 0, :, 2 * group : 2 * group + 2]
+        np.testing.assert_allclose(
+            y[..., 2 * group : 2 * group + 2], expected, rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("new_hw", [(10, 14), (40, 9), (5, 7), (3, 1), (1, 4)])
+def test_resize_and_its_gradient(new_hw, align_corners):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 5, 7, 3)).astype(np.float32)
+
+    def lookup(row, i, size, new_size):
+        """Row `i` of a column of `new_size`, by the definition."""
+        if align_corners:
+            source = i * (size - 1) / (new_size - 1) if new_size > 1 else 0.0
+        else:
+            source = min(max((i + 0.5) * size / new_size - 0.5, 0.0), size - 1.0)
+        low = int(source)
+        share = source - low
+        return (1 - share) * row[low] + share * row[min(low + 1, size - 1)]
+
+    rows = [lookup(x.swapaxes(0, 1), i, 5, new_hw[0]) for i in range(new_hw[0])]
+    y = np.stack(rows, 1)
+    columns = [
+        lookup(y.transpose(2, 0, 1, 3), i, 7, new_hw[1]) for i in range(new_hw[1])
+    ]
+    expected = np.stack(columns, 2)
+
+    def ours(x):
+        return resize_bilinear(x, new_hw, align_corners=align_corners)
+
+    value, pull = jax.vjp(ours, x)
+    np.testing.assert_allclose(value, expected, atol=1e-5)
+    g = rng.normal(size=expected.shape).astype(np.float32)
+    # A linear map and its transpose: <g, A x> = <A' g, x>.
+    np.testing.assert_allclose((pull(g)[0] * x).sum(), (g * expected).sum(), rtol=1e-3)
+
+
+def test_resize_repeats_a_lone_pixel():
+    y = resize_bilinear(jnp.full((1, 1, 1, 2), 3.0), (4, 5), align_corners=True)
+    np.testing.assert_array_equal(y, np.full((1, 4, 5, 2), 3.0))
+
+
+@pytest.mark.parametrize("hw, bins", [((7, 9), 3), ((6, 12), 6), ((4, 5), 6)])
+def test_adaptive_pool_averages_overlapping_tiles(hw, bins):
+    x = np.random.default_rng(0).normal(size=(2, *hw, 3)).astype(np.float32)
+    y = adaptive_avg_pool(jnp.asarray(x), bins)
+    for i in range(bins):
+        for j in range(bins):
+            rows, columns = (
+                slice(k * n // bins, math.ceil((k + 1) * n / bins))
+                for k, n in zip((i, j), hw)
+            )
+            expected = x[:, rows, columns].mean((1, 2))
+            np.testing.assert_allclose(y[:, i, j], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("hw", [(8, 10), (7, 9)])
+def test_avg_pool_divides_by_nine_at_the_border_too(hw):
+    x = np.random.default_rng(0).normal(size=(2, *hw, 3)).astype(np.float32)
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    y = layers.avg_pool3(jnp.asarray(x))
+    assert y.shape == (2, -(-hw[0] // 2), -(-hw[1] // 2), 3)
+    for i in range(y.shape[1]):
+        for j in range(y.shape[2]):
+            window = padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+            np.testing.assert_allclose(y[:, i, j], window.sum((1, 2)) / 9, atol=1e-6)
+
+
+def test_max_pool_leaves_out_an_odd_last_row():
+    x = jnp.arange(15.0).reshape(1, 3, 5, 1)
+    np.testing.assert_array_equal(layers.max_pool2(x)[0, :, :, 0], [[6.0, 8.0]])
+
+
+def test_activations_and_their_gradients():
+    x = jnp.asarray([-2.0, -0.5, 0.5, 6.0, 7.0])
+    np.testing.assert_array_equal(layers.relu6(x), [0, 0, 0.5, 6, 6])
+    slopes = jax.vmap(jax.grad(layers.relu6))(x)
+    np.testing.assert_array_equal(slopes, [0, 0, 1, 0, 0])
+    leaky = layers.ACTIVATIONS["leaky_relu"](x)
+    np.testing.assert_allclose(leaky, [-0.2, -0.05, 0.5, 6, 7], rtol=1e-6)
+    prelu, picture = layers.PReLU(), jnp.stack([x, -x], -1)
+    variables = prelu.init(jax.random.key(0), picture)
+    np.testing.assert_array_equal(variables["params"]["slope"], [0.25, 0.25])
+    y = prelu.apply({"params": {"slope": jnp.asarray([0.5, 2.0])}}, picture)
+    np.testing.assert_array_equal(y[:, 0], [-1, -0.25, 0.5, 6, 7])
+    np.testing.assert_array_equal(y[:, 1], [2, 0.5, -1, -12, -14])
 
 
 @pytest.mark.parametrize("k, pad", [(2, 1), (3, 1)])

@@ -95,7 +95,7 @@ def test_a_config_builds_for_each_data_set():
     [
         ("schedule.warmup", 5, r"config\.schedule\.warmup: nothing reads this key"),
         ("extra", 5, r"config\.extra: nothing reads this section"),
-        ("model.name", "unet", "no network is called 'unet'; there are: esnet"),
+        ("model.name", "unet", "no network is called 'unet'; there are: dabnet"),
         ("model.depth", 3, "depth"),
         ("model.num_classes", 19, "is 19, but the data set has 11 classes"),
         ("train.batch_size", 400, "a batch of 400 needs more than the 367"),
