@@ -92,12 +92,14 @@ def _conv2d_lax(geometry, x, kernel, groups=1):
     )
 
 
-def _taps(geometry, kernel_hw, out_hw, x):
-    """What each tap of a kernel sees of `(b, h, w, c)`: a list of `(b, *out_hw, c)`."""
-    stride, dilation, pads = geometry
-    # The padded input exists once: XLA:CPU would compute it anew inside every tap.
-    padded = lax.optimization_barrier(jnp.pad(x, [(0, 0), *pads, (0, 0)]))
-    b, c = x.shape[0], x.shape[-1]
+def _pad(geometry, x):
+    return jnp.pad(x, [(0, 0), *geometry[2], (0, 0)])
+
+
+def _taps(geometry, kernel_hw, out_hw, padded):
+    """What each tap of a kernel sees of a padded map: a list of `(b, *out_hw, c)`."""
+    stride, dilation, _ = geometry
+    b, c = padded.shape[0], padded.shape[-1]
 
     def tap(i, j):
         top, left = i * dilation[0], j * dilation[1]
@@ -126,7 +128,8 @@ def _conv2d_cpu_bwd(geometry, residuals, g):
     x, kernel = residuals
     _, pullback = jax.vjp(lambda x: _conv2d_lax(geometry, x, kernel), x)
     kh, kw, ci, co = kernel.shape
-    columns = jnp.concatenate(_taps(geometry, (kh, kw), g.shape[1:3], x), -1)
+    taps = _taps(geometry, (kh, kw), g.shape[1:3], _pad(geometry, x))
+    columns = jnp.concatenate(taps, -1)
     kernel_gradient = lax.dot_general(
         columns.reshape(-1, kh * kw * ci),
         g.reshape(-1, co),
@@ -157,7 +160,9 @@ def _depthwise_sum(geometry, x, kernel):
     stride = geometry[0]
     out_hw = tuple(-(-n // stride) for n in x.shape[1:3])
     weights = kernel.reshape(-1, x.shape[-1])
-    taps = _taps(geometry, kernel.shape[:2], out_hw, x)
+    # The padded input exists once: XLA:CPU would compute it anew inside every tap.
+    padded = lax.optimization_barrier(_pad(geometry, x))
+    taps = _taps(geometry, kernel.shape[:2], out_hw, padded)
     return sum(tap * weight for tap, weight in zip(taps, weights))
 
 
@@ -177,7 +182,8 @@ def _depthwise_cpu_bwd(geometry, residuals, g):
     else:
         _, pullback = jax.vjp(lambda x: _depthwise_sum(geometry, x, kernel), x)
         (x_gradient,) = pullback(g)
-    taps = _taps(geometry, kernel.shape[:2], g.shape[1:3], x)
+    padded = lax.optimization_barrier(_pad(geometry, x))
+    taps = _taps(geometry, kernel.shape[:2], g.shape[1:3], padded)
     sums = [_channel_sum((tap * g).astype(jnp.float32)) for tap in taps]
     return x_gradient, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
