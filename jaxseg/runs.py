@@ -155,7 +155,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int, read_only: bool) -> None:
         # Orbax logs every decision, and failures as tracebacks; `_guard` reports them.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
-        self._folder = folder.resolve()
+        self._folder, self._failed = folder.resolve(), False
         if read_only and not self._folder.is_dir():
             raise UserError(f"{folder.parent} holds no finished checkpoint yet.")
         best = policies.BestN(
@@ -249,12 +249,15 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits, then lets go of the folder."""
-        self._guard(self._manager.close)
+        # After a failed write Orbax's own closing fails, in threads, with tracebacks.
+        if not self._failed:
+            self._guard(self._manager.close)
 
     def _guard(self, action) -> None:
         try:
             action()
         except Exception as error:  # TensorStore's ENOSPC is a ValueError.
+            self._failed = True
             reason = str(error).strip().splitlines()[0][:200]
             newest = self._manager.latest_step()
             kept = "there is none yet" if newest is None else f"step {newest} is whole"
