@@ -14,8 +14,10 @@ def run(main: Callable[[], None]) -> None:
     """Parses the command line into absl's flags and calls `main`.
 
     `--help` prints the script's docstring and its flags. A `UserError`, from the
-    command line or from `main`, ends the process with one line and exit code 2.
+    command line or from `main`, ends the process with one line and exit code 2, and so
+    does what the operating system refuses.
     """
+    sys.unraisablehook = _report
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
         print(sys.modules["__main__"].__doc__)
         print(flags.FLAGS.main_module_help().strip())
@@ -23,11 +25,18 @@ def run(main: Callable[[], None]) -> None:
     try:
         _parse(sys.argv)
         main()
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         # Not sys.exit: threads of a failed save would add tracebacks of their own.
         os._exit(2)
+
+
+def _report(unraisable) -> None:
+    # When a save fails, Orbax closes its event loop with writes under way, and
+    # TensorStore hands this hook one such error for each of them.
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _parse(argv: list[str]) -> None:

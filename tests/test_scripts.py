@@ -69,9 +69,30 @@ def test_what_a_run_folder_holds(trained):
     assert record["model"]["name"] == "esnet" and len(record["classes"]["names"]) == 11
     assert record["scores"]["best"]["protocol"].startswith("camvid val, 480x360")
     assert Image.open(trained / "samples.png").size == (3 * 480, 3 * 360)
-    assert list((trained / "tensorboard").glob("events*"))
     kinds = [json.loads(t)["kind"] for t in (trained / "metrics.jsonl").open()]
     assert kinds == ["train"] * PER_EPOCH + ["val"]
+
+
+def test_tensorboard_reads_what_was_logged(trained):
+    tf = pytest.importorskip("tensorflow")
+    (path,) = (trained / "tensorboard").glob("events*")
+    found, pictures = {}, []
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                pictures.append(value.image.encoded_image_string)
+            else:
+                found[event.step, value.tag] = value.simple_value
+    expected = {
+        (line["step"], f"{line['kind']}/{name}"): value
+        for line in map(json.loads, (trained / "metrics.jsonl").open())
+        for name, value in line.items()
+        if name not in ("kind", "step")
+    }
+    assert found == pytest.approx(expected)
+    (picture,) = pictures
+    expected_picture = np.asarray(Image.open(trained / "samples.png"))
+    np.testing.assert_array_equal(tf.io.decode_png(picture), expected_picture)
 
 
 def test_a_finished_run_says_so_again(trained, camvid_tree):

@@ -2,19 +2,23 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 
 class Journal:
     """Appends to a run folder's records; after a restart it goes on from `step`.
 
     Lines and events of steps that will be taken again are dropped, so that a run that
-    was killed leaves the same record as one that was not.
+    was killed leaves the same record as one that was not. Everything is written when it
+    is given: a full disk shows as `OSError` there and then.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -25,7 +29,12 @@ class Journal:
         unfinished.write_text("".join(kept))
         unfinished.replace(path)
         self._lines = path.open("a")
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        # Not tensorboardX's SummaryWriter: its thread dies of a full disk, and the
+        # next events wait for it for ever.
+        (folder / "tensorboard").mkdir(exist_ok=True)
+        self._events = EventsWriter(str(folder / "tensorboard" / "events"))
+        # Tells TensorBoard to forget what it has from here on.
+        self._event(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def __enter__(self) -> "Journal":
         return self
@@ -40,13 +49,18 @@ class Journal:
         self._lines.flush()
         for name, value in values.items():
             if isinstance(value, int | float):
-                self._events.add_scalar(f"{kind}/{name}", value, step)
+                self._event(step, summary=summary.scalar(f"{kind}/{name}", value))
+        self._events.flush()
 
     def picture(self, step: int, grid: np.ndarray) -> None:
         """Keeps `(h, w, 3)` as an event and as `samples.png`."""
-        self._events.add_image("val/samples", grid, step, dataformats="HWC")
+        image = summary.image("val/samples", grid, dataformats="HWC")
+        self._event(step, summary=image)
         self._events.flush()
         Image.fromarray(grid).save(self._folder / "samples.png")
+
+    def _event(self, step: int, **what: Any) -> None:
+        self._events.write_event(Event(wall_time=time.time(), step=step, **what))
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -179,15 +179,22 @@ def train(
     console.print(
         f"{len(data.train.ids)} to train on, {len(data.val.ids)} to validate."
     )
-    with (
-        run.checkpoints(recipe.settings.keep_checkpoints) as checkpoints,
-        _StopSignal() as stop,
-    ):
-        state = init_state(recipe.model, recipe.tx, recipe.seed, (64, 64))
-        state = _resumed(state, checkpoints, console)
-        with Journal(run.folder, int(state.step)) as journal:
-            trainer = _Trainer(recipe, data, run, checkpoints, journal, console)
-            return run, trainer.fit(state, stop)
+    try:
+        with (
+            run.checkpoints(recipe.settings.keep_checkpoints) as checkpoints,
+            _StopSignal() as stop,
+        ):
+            state = init_state(recipe.model, recipe.tx, recipe.seed, (64, 64))
+            state = _resumed(state, checkpoints, console)
+            with Journal(run.folder, int(state.step)) as journal:
+                trainer = _Trainer(recipe, data, run, checkpoints, journal, console)
+                return run, trainer.fit(state, stop)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or run.folder}: {error.strerror or error}. Mend that "
+            f"(free some space?) and run the same command again: it goes on from the "
+            "newest checkpoint."
+        ) from error
 
 
 def _note_changes(run: Run, record: dict[str, Any], console: Console) -> None:
