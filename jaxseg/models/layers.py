@@ -127,15 +127,9 @@ def _conv2d_cpu_fwd(geometry, x, kernel):
 def _conv2d_cpu_bwd(geometry, residuals, g):
     x, kernel = residuals
     _, pullback = jax.vjp(lambda x: _conv2d_lax(geometry, x, kernel), x)
-    kh, kw, ci, co = kernel.shape
+    kh, kw = kernel.shape[:2]
     taps = _taps(geometry, (kh, kw), g.shape[1:3], _pad(geometry, x))
-    columns = jnp.concatenate(taps, -1)
-    kernel_gradient = lax.dot_general(
-        columns.reshape(-1, kh * kw * ci),
-        g.reshape(-1, co),
-        (((0,), (0,)), ((), ())),
-        preferred_element_type=jnp.float32,
-    )
+    kernel_gradient = _pixel_products(jnp.concatenate(taps, -1), g)
     return *pullback(g), kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
 
 
@@ -196,18 +190,24 @@ def conv2d_transpose(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     PyTorch's `ConvTranspose2d(stride=2)`, with `padding=1, output_padding=1` for k = 3
     and neither for k = 2; `kernel` is not flipped (tap `(i, j)` of PyTorch is `[i, j]`
-    here). One matrix product gives every tap's share; the four output phases are sums
-    of shifted slices of it, so no zero that was inserted is ever multiplied.
+    here).
     """
+    k = kernel.shape[0]
+    if k not in (2, 3):
+        raise ValueError(f"conv2d_transpose takes 2x2 or 3x3 kernels, got {k}x{k}.")
+    return _conv2d_transpose(x, kernel)
+
+
+# One matrix product gives every tap's share; the four output phases are sums of shifted
+# slices of it, so no zero that was inserted is ever multiplied. The gradients are
+# written out because XLA:CPU is slow at those of the phases.
+@jax.custom_vjp
+def _conv2d_transpose(x, kernel):
     b, h, w, _ = x.shape
     k, _, ci, co = kernel.shape
     shares = jnp.einsum("bhwi,yxio->bhwyxo", x, kernel)
-    # Keeps XLA:CPU from computing the phases' gradient anew inside a transposition.
-    shares = lax.optimization_barrier(shares)
     if k == 2:
         return shares.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, co)
-    if k != 3:
-        raise ValueError(f"conv2d_transpose takes 2x2 or 3x3 kernels, got {k}x{k}.")
     padded = jnp.pad(shares, [(0, 0), (0, 1), (0, 1), (0, 0), (0, 0), (0, 0)])
     # Output row 2y takes tap 1 of input row y; row 2y + 1 takes 2 of y and 0 of y + 1.
     taps = {0: [(1, 0)], 1: [(2, 0), (0, 1)]}
@@ -221,6 +221,33 @@ def conv2d_transpose(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     rows = [jnp.stack([phase(py, 0), phase(py, 1)], 3) for py in (0, 1)]
     return jnp.stack(rows, 2).reshape(b, 2 * h, 2 * w, co)
+
+
+def _conv2d_transpose_fwd(x, kernel):
+    return _conv2d_transpose(x, kernel), (x, kernel)
+
+
+def _conv2d_transpose_bwd(residuals, g):
+    x, kernel = residuals
+    k, _, ci, co = kernel.shape
+    geometry = (2, (1, 1), ((k // 3,) * 2,) * 2)
+    x_gradient = _conv2d_lax(geometry, g, kernel.transpose(0, 1, 3, 2))
+    taps = _taps(geometry, (k, k), x.shape[1:3], _pad(geometry, g))
+    by_tap = _pixel_products(x, jnp.concatenate(taps, -1)).reshape(ci, k, k, co)
+    return x_gradient, by_tap.transpose(1, 2, 0, 3).astype(kernel.dtype)
+
+
+_conv2d_transpose.defvjp(_conv2d_transpose_fwd, _conv2d_transpose_bwd)
+
+
+def _pixel_products(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Outer products summed over pixels: `(..., c)`, `(..., d)` to float32 `(c, d)`."""
+    return lax.dot_general(
+        x.reshape(-1, x.shape[-1]),
+        y.reshape(-1, y.shape[-1]),
+        (((0,), (0,)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
 
 
 def max_pool2(x: jax.Array) -> jax.Array:

@@ -212,6 +212,31 @@ def test_conv2d_transpose_scatters_each_pixel_through_the_kernel(k, pad):
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("k, pads", [(2, (1, 1)), (3, (1, 2))])
+def test_conv2d_transpose_has_the_gradients_of_the_textbook_call(k, pads):
+    """Which is an ordinary convolution of the input with zeros between its pixels."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, 3, 4, 5))
+    kernel = jax.random.normal(keys[1], (k, k, 5, 6))
+
+    def stuffed(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel[::-1, ::-1],
+            (1, 1),
+            (pads, pads),
+            lhs_dilation=(2, 2),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    value, pull = jax.vjp(layers.conv2d_transpose, x, kernel)
+    expected, pull_expected = jax.vjp(stuffed, x, kernel)
+    g = jax.random.normal(keys[2], expected.shape)
+    pairs = zip((value, *pull(g)), (expected, *pull_expected(g)), strict=True)
+    for a, b in pairs:
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
 def test_max_pool_gives_the_gradient_to_the_first_of_equals():
     x = jnp.asarray([[[[3.0], [3.0]], [[3.0], [1.0]]]])
     assert layers.max_pool2(x).item() == 3.0
