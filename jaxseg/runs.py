@@ -136,7 +136,7 @@ class Run:
         """
         with self.checkpoints(read_only=True) as checkpoints:
             step = checkpoints.find(which)
-            side = models.SIZE_MULTIPLE
+            side = models.SIZE_LEAST
             image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
             model = self.model()
             like = jax.eval_shape(

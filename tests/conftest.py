@@ -1,6 +1,5 @@
 """What tests share: the reference folder, a small CamVid tree, scripts as processes."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -33,13 +32,6 @@ def shared_or_skip(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs the project's reference files ({'/'.join(parts)})")
     return path
-
-
-def load_module(path: Path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def write_camvid(root: Path, counts: dict[str, int]) -> Path:

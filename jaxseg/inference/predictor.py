@@ -8,7 +8,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.models import SIZE_MULTIPLE, pad_to_multiple
+from jaxseg.models import pad_to_multiple
 
 
 def predict_logits(
@@ -20,7 +20,7 @@ def predict_logits(
     logits are cropped to the picture again.
     """
     h, w = image.shape[1:3]
-    padded = preprocess(pad_to_multiple(image, SIZE_MULTIPLE))
+    padded = preprocess(pad_to_multiple(image))
     return model.apply(variables, padded, train=False)[:, :h, :w]
 
 

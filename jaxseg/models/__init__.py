@@ -12,13 +12,13 @@ from jaxseg.models.esnet import FCU, PFCU, ESNet
 from jaxseg.models.fddwnet import EERM, FDDWNet
 from jaxseg.models.fpenet import MEU, FPEBlock, FPENet
 from jaxseg.models.liteseg import DASPP, LiteSeg
-from jaxseg.models.sizes import pad_to_multiple
+from jaxseg.models.sizes import SIZE_LEAST, SIZE_MULTIPLE, pad_to_multiple
 
 __all__ = ["DABNet", "DABModule"]
 __all__ += ["ESNet", "FCU", "PFCU", "FDDWNet", "EERM"]
 __all__ += ["FPENet", "FPEBlock", "MEU"]
 __all__ += ["LiteSeg", "DASPP", "MobileNetV2", "ShuffleNet", "Darknet19"]
-__all__ += ["SIZE_MULTIPLE", "create", "names", "pad_to_multiple"]
+__all__ += ["SIZE_LEAST", "SIZE_MULTIPLE", "create", "names", "pad_to_multiple"]
 
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "dabnet": DABNet,
@@ -29,7 +29,6 @@ _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "liteseg_shufflenet": partial(LiteSeg, backbone="shufflenet"),
     "liteseg_darknet": partial(LiteSeg, backbone="darknet19"),
 }
-SIZE_MULTIPLE = 8  # a height and width that every network takes
 
 
 def names() -> list[str]:

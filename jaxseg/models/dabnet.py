@@ -123,10 +123,11 @@ class SPPHead(Unit):
 
 
 class DABNet(Unit):
-    """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`; h, w multiples of 4.
+    """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`.
 
-    756,643 parameters for 19 classes. Convolutions start from N(0, 2 / fan_in), slopes
-    of PReLU from 0.25 (the authors' training script).
+    Takes h, w that are multiples of 4 or one less. 756,643 parameters for 19 classes.
+    Convolutions start from N(0, 2 / fan_in), slopes of PReLU from 0.25 (the authors'
+    training script).
 
     Attributes:
         num_classes: k.
@@ -145,7 +146,10 @@ class DABNet(Unit):
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
         if self.head not in HEADS:
             raise ValueError(f"head must be one of {HEADS}, got {self.head!r}.")
-        check_input(image, multiple=8 if self.head == "erf" else 4)
+        if self.head == "erf":
+            check_input(image, multiple=8)
+        else:
+            check_input(image, multiple=4, short=1)
         kwargs = dict(norm=EPS, act="prelu", **self.common)
         conv = dict(use_bias=False, kernel_init=kaiming_normal)
         unit = partial(ConvNormAct, kernel_size=(3, 3), **conv, **kwargs)

@@ -95,7 +95,7 @@ class PFCU(Unit):
 
 
 class ESNet(Unit):
-    """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`; h, w multiples of 8.
+    """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`, any h and w.
 
     A symmetric encoder and decoder without skip connections. 1,659,071 parameters for
     19 classes; the authors' 1,661,522 count an output of the encoder alone, which the
@@ -115,12 +115,12 @@ class ESNet(Unit):
     zero_init_residual: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        check_input(x, multiple=8)
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+        check_input(image)
         fcu = partial(FCU, zero_init_residual=self.zero_init_residual, **self.common)
         down = partial(Downsampler, norm=EPS, act="relu", **self.common)
         up = partial(Upsampler, norm=EPS, act="relu", **self.common)
-        x = down(16, name="down1")(x, train=train)
+        x = down(16, name="down1")(image, train=train)
         for i in range(3):
             x = fcu(3, 0.03, name=f"fcu1_{i}")(x, train=train)
         x = down(64, name="down2")(x, train=train)
@@ -141,4 +141,5 @@ class ESNet(Unit):
         for i in range(2):
             x = fcu(3, name=f"fcu5_{i}")(x, train=train)
         head = ConvTranspose(self.num_classes, (2, 2), **self.common, name="deconv")
-        return head(x)
+        # Of a size that is no multiple of 8 the authors' output is the next one's.
+        return head(x)[:, : image.shape[1], : image.shape[2]]

@@ -74,7 +74,9 @@ class MEU(Unit):
 
     The deep map's mean weights the channels of the low-level map, whose own mean over
     channels weights the pixels of the deep one. Source: section 3.2; without norms and
-    with biases, our reading.
+    with biases, our reading. Biases of the weights start at 1, so that MEU begins as
+    about the sum of the maps: from a random start a ReLU can pass nothing, of a whole
+    map, for ever.
 
     Attributes:
         spatial: False leaves out the weights of pixels (Table 6, "CA" alone).
@@ -86,13 +88,14 @@ class MEU(Unit):
     @nn.compact
     def __call__(self, high: jax.Array, low: jax.Array) -> jax.Array:
         conv = partial(Conv, kernel_size=(1, 1), **self.common)
+        weight = partial(conv, bias_init=nn.initializers.ones)
         high = conv(self.features, name="high")(high)
         low = conv(self.features, name="low")(low)
         mean = high.mean((1, 2), keepdims=True)
-        channels = nn.relu(conv(self.features, name="channel")(mean))
+        channels = nn.relu(weight(self.features, name="channel")(mean))
         high = resize_bilinear(high, low.shape[1:3], align_corners=False)
         if self.spatial:
-            pixels = conv(1, name="spatial")(low.mean(-1, keepdims=True))
+            pixels = weight(1, name="spatial")(low.mean(-1, keepdims=True))
             high = high * nn.relu(pixels)
         return low * channels + high
 
@@ -100,8 +103,8 @@ class MEU(Unit):
 class FPENet(Unit):
     """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`, any h and w.
 
-    378,391 parameters for 19 classes. Weights start as PyTorch's defaults: the paper
-    states no initialisation.
+    378,391 parameters for 19 classes. Weights start as PyTorch's defaults (the paper
+    states no initialisation), but see `MEU`.
 
     Attributes:
         num_classes: k.
@@ -127,7 +130,7 @@ class FPENet(Unit):
             raise ValueError(
                 f"decoder must be one of {DECODERS}, got {self.decoder!r}."
             )
-        check_input(image, multiple=1)
+        check_input(image)
         block = partial(FPEBlock, chain=self.chain, **self.common)
         stem = ConvNormAct(
             16,

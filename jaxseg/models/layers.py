@@ -398,7 +398,7 @@ class Conv(Unit):
 
     Attributes:
         padding: see `conv2d`.
-        kernel_init: by default PyTorch's U(+-1/sqrt(fan_in)); a bias always starts so.
+        kernel_init, bias_init: by default PyTorch's U(+-1/sqrt(fan_in)).
     """
 
     features: int
@@ -409,6 +409,7 @@ class Conv(Unit):
     groups: int = 1
     use_bias: bool = True
     kernel_init: Initializer = torch_uniform
+    bias_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -424,7 +425,8 @@ class Conv(Unit):
         )
         if not self.use_bias:
             return y
-        bias = self.param("bias", _bias_init(shape), (self.features,), jnp.float32)
+        bias_init = self.bias_init or _bias_init(shape)
+        bias = self.param("bias", bias_init, (self.features,), jnp.float32)
         return y + bias.astype(self.dtype)
 
 
@@ -610,11 +612,12 @@ class DepthwisePair(Unit):
 
 
 class Downsampler(Unit):
-    """Halves the size: `(b, h, w, ci) -> (b, h / 2, w / 2, features)`.
+    """Halves the size, rounded up: `(b, h, w, ci) -> (b, h / 2, w / 2, features)`.
 
     Concatenates a 3x3 stride-2 convolution (`features - ci` channels) with the 2x2
     maximum of the input, then batch norm and activation. Source: ERFNet's code, which
-    ESNet's, FDDWNet's and DABNet's follow; h and w must be even.
+    ESNet's, FDDWNet's and DABNet's follow. Where a size is odd, the maximum of what has
+    no partner is 0, as in ESNet's; the others refuse such sizes.
     """
 
     features: int
@@ -634,7 +637,9 @@ class Downsampler(Unit):
             **self.common,
             name="conv",
         )
-        x = jnp.concatenate([conv(x), max_pool2(x).astype(self.dtype)], -1)
+        odd = [(0, n % 2) for n in x.shape[1:3]]
+        pooled = jnp.pad(max_pool2(x), [(0, 0), *odd, (0, 0)])
+        x = jnp.concatenate([conv(x), pooled.astype(self.dtype)], -1)
         x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
         return activate(self, self.act, x)
 

@@ -140,7 +140,7 @@ class LiteSeg(Unit):
             check_input(image, multiple=4, least=16)
             stride = 16 if self.output_stride is None else self.output_stride
             return Darknet19(stride, **self.common, name="backbone")
-        check_input(image, multiple=1)
+        check_input(image)
         if self.output_stride not in (None, 32):
             raise ValueError(
                 f"{self.backbone}'s output_stride is 32, got {self.output_stride}."

@@ -3,25 +3,39 @@
 import jax
 import jax.numpy as jnp
 
+# Multiples of the first, from the second on, are heights and widths that every network
+# takes.
+SIZE_MULTIPLE = 8
+SIZE_LEAST = 16
 
-def check_input(x: jax.Array, *, multiple: int, least: int = 1) -> None:
-    """Raises `ValueError` unless `x` is `(b, h, w, 3)`, h and w multiples."""
+
+def check_input(
+    x: jax.Array, *, multiple: int = 1, short: int = 0, least: int = 1
+) -> None:
+    """Raises `ValueError` unless `x` is `(b, h, w, 3)` of a size that fits.
+
+    h and w must be multiples, or up to `short` less than one, and `least` at least.
+    """
     if x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"image must be (b, h, w, 3), got {x.shape}.")
     h, w = x.shape[1:3]
-    if h % multiple or w % multiple or min(h, w) < least:
+    if max(-h % multiple, -w % multiple) > short or min(h, w) < least:
+        or_less = f" or {short} less" if short else ""
         at_least = f" and at least {least}" if least > 1 else ""
         raise ValueError(
-            f"image h, w must be multiples of {multiple}{at_least}, got {h}x{w}; pad "
-            "or crop (jaxseg.models.pad_to_multiple)."
+            f"image h, w must be multiples of {multiple}{or_less}{at_least}, got "
+            f"{h}x{w}; pad or crop (jaxseg.models.pad_to_multiple)."
         )
 
 
-def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
-    """Repeats the last row and column of `(b, h, w, c)` up to multiples of `multiple`.
+def pad_to_multiple(
+    x: jax.Array, multiple: int = SIZE_MULTIPLE, least: int = SIZE_LEAST
+) -> jax.Array:
+    """Repeats the last row and column of `(b, h, w, c)` until h and w fit.
 
-    The caller crops what it computes from the result to `[:, :h, :w]`. Nothing moves:
-    the top left pixel stays where it is.
+    They become multiples of `multiple`, `least` at least (itself one); by default what
+    every network takes. The caller crops what it computes from the result to
+    `[:, :h, :w]`. Nothing moves: the top left pixel stays where it is.
     """
-    h, w = x.shape[1:3]
-    return jnp.pad(x, [(0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0)], "edge")
+    more = [(0, max(n + -n % multiple, least) - n) for n in x.shape[1:3]]
+    return jnp.pad(x, [(0, 0), *more, (0, 0)], "edge")

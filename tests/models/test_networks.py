@@ -108,32 +108,42 @@ def test_arguments_that_make_no_network(name, kwargs, sentence):
         shapes_of(models.create(name, **kwargs), (32, 32))
 
 
-MULTIPLES = {
-    "dabnet": 4,
-    "esnet": 8,
-    "fddwnet": 8,
-    "fpenet": 1,
-    "liteseg_mobilenet": 1,
-    "liteseg_shufflenet": 1,
-    "liteseg_darknet": 4,
-}
+@pytest.mark.parametrize(
+    "name, taken, refused, sentence",
+    [
+        ("dabnet", [(28, 43), (31, 44)], (28, 45), "multiples of 4 or 1 less"),
+        ("esnet", [(1, 1), (13, 50)], None, None),
+        ("fddwnet", [(56, 88)], (56, 92), "multiples of 8, got 56x92"),
+        ("fpenet", [(1, 1), (13, 50)], None, None),
+        ("liteseg_mobilenet", [(1, 1), (13, 50)], None, None),
+        ("liteseg_shufflenet", [(1, 1), (13, 50)], None, None),
+        ("liteseg_darknet", [(28, 44)], (28, 46), "multiples of 4 and at least 16"),
+        ("liteseg_darknet", [(16, 16)], (12, 16), "at least 16, got 12x16"),
+    ],
+)
+def test_logits_have_the_size_of_the_image(name, taken, refused, sentence):
+    model = models.create(name, num_classes=3)
+    for hw in taken:
+        assert shapes_of(model, hw)[0] == (1, *hw, 3)
+    if refused:
+        with pytest.raises(ValueError, match=sentence):
+            shapes_of(model, refused)
 
 
-@pytest.mark.parametrize("name, multiple", MULTIPLES.items())
-def test_logits_have_the_size_of_the_image(name, multiple):
-    model, hw = models.create(name, num_classes=3), (7 * multiple, 11 * multiple)
-    assert shapes_of(model, hw)[0] == (1, *hw, 3)
-    if multiple > 1:
-        with pytest.raises(ValueError, match=f"must be multiples of {multiple}"):
-            shapes_of(model, (hw[0], hw[1] + 1))
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("hw", [(1, 1), (17, 90), (250, 333)])
+def test_every_network_takes_what_was_padded(name, hw):
+    def forward(image):
+        padded = models.pad_to_multiple(image)
+        model = models.create(name, num_classes=3)
+        return model.init_with_output(jax.random.key(0), padded, train=False)[0]
+
+    image = jax.ShapeDtypeStruct((1, *hw, 3), jnp.float32)
+    h, w = jax.eval_shape(forward, image).shape[1:3]
+    assert hw[0] <= h < hw[0] + 16 and hw[1] <= w < hw[1] + 16
 
 
-def test_darknet_needs_sixteen_pixels():
-    with pytest.raises(ValueError, match="at least 16, got 8x16"):
-        shapes_of(models.create("liteseg_darknet"), (8, 16))
-
-
-@pytest.mark.parametrize("name", MULTIPLES)
+@pytest.mark.parametrize("name", models.names())
 def test_training_moves_all_statistics_and_all_gradients_are_finite(name):
     model = models.create(name, num_classes=3)
     keys = jax.random.split(jax.random.key(0), 3)
