@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +34,8 @@ class Stage:
     """One direct part of a network.
 
     Attributes:
-        name: its name, the first part of its parameters' paths.
+        name: its name, the first part of its parameters' paths; of what a LiteSeg
+            backbone consists of the first two.
         output: height, width and channels of what it returned.
         parameters: trained numbers in it.
         macs: multiply-accumulates of its convolutions, for one picture.
@@ -54,8 +56,11 @@ def stages(model: nn.Module, hw: tuple[int, int]) -> list[Stage]:
         out = call(*args, **kwargs)
         if context.method_name != "__call__" or not module.path:
             return out
-        stage = found.setdefault(module.path[0], Stage(module.path[0]))
-        if len(module.path) == 1:
+        name = _stage_name(module.path)
+        if name is None:
+            return out
+        stage = found.setdefault(name, Stage(name))
+        if name == "/".join(module.path):
             stage.output = out.shape[1:]
         params = module.variables.get("params", {})
         if "kernel" in params:
@@ -71,9 +76,16 @@ def stages(model: nn.Module, hw: tuple[int, int]) -> list[Stage]:
 
     image = jax.ShapeDtypeStruct((1, *hw, 3), jnp.float32)
     _, variables = jax.eval_shape(trace, image)
-    for name, params in variables["params"].items():
-        found[name].parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    for path, leaf in flatten_dict(variables["params"]).items():
+        found[_stage_name(path)].parameters += leaf.size
     return list(found.values())
+
+
+def _stage_name(path: tuple[str, ...]) -> str | None:
+    """The stage that a module or parameter belongs to; None of a backbone itself."""
+    if path[0] != "backbone":
+        return path[0]
+    return "/".join(path[:2]) if len(path) > 1 else None
 
 
 def main() -> None:

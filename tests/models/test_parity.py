@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import load_module, shared_or_skip
+from conftest import shared_or_skip
 
 from jaxseg import models
 from jaxseg.convert.torch import convert_state_dict, to_torch_state_dict
+from jaxseg.models.summary import stages
+from tools.parity import INPUTS, THEIR_GMACS, TOLERANCE, Reference
 
 # Parameters that the output depends on, for 19 and for 11 classes.
 COUNTS = {
@@ -23,6 +25,12 @@ COUNTS = {
     "liteseg_mobilenet": (3_101_707, 4_381_931 - 1_281_000),
     "liteseg_shufflenet": (1_971_451, 3_507_675 - 1_537_000),
     "liteseg_darknet": (20_545_459, 20_544_683),
+}
+# Recorded stages that are no module of ours: all of them pool.
+NO_MODULE = {
+    "dabnet": {"down_1", "down_2", "down_3"},
+    "liteseg_shufflenet": {"shuffle_features.module.maxpool"},
+    "liteseg_darknet": {f"resnet_features.layers.{n}_max" for n in (2, 4, 8, 12)},
 }
 
 
@@ -45,35 +53,48 @@ def test_parameter_counts(name):
 
 
 @cache
-def reference(name):
-    """The filling rule, the list of state entries and the recorded outputs."""
-    folder = shared_or_skip("reference")
-    fill, golden = load_module(folder / "fill.py"), load_module(folder / "golden.py")
-    file = "fpenet_paper" if name == "fpenet" else name
-    spec = fill.load_spec(folder / "fixtures" / f"{file}.json")
-    return fill, spec, golden.read(folder / "fixtures" / f"{file}.npz")
+def reference(name) -> Reference:
+    return Reference(shared_or_skip("reference"), name)
 
 
-@pytest.mark.parametrize(
-    "key, recorded_name, stride",
-    [("a", "output_a", 1), ("b", "output_b", 1), ("large", "large_output_every16", 16)],
-)
+def assert_same(found, name, key):
+    stages = f"; of its stages these differ: {', '.join(found.unmatched)}"
+    assert found.error < TOLERANCE * found.largest, (
+        f"{name} on input {key} differs by {found.share:.1e} of its magnitude"
+        + (stages if found.unmatched else "")
+    )
+
+
+@pytest.mark.parametrize("key", INPUTS)
 @pytest.mark.parametrize("name", COUNTS)
-def test_outputs_are_the_authors(name, key, recorded_name, stride):
-    fill, spec, recorded = reference(name)
-    variables, _ = convert_state_dict(name, fill.fill(spec))
-    image = fill.make_input(spec["inputs"][key]["shape"]).transpose(0, 2, 3, 1)
-    model = models.create(name)
-    logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, image)
-    ours = np.asarray(logits).transpose(0, 3, 1, 2)[:, :, ::stride, ::stride]
-    theirs = recorded[recorded_name]
-    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
+def test_outputs_are_the_authors(name, key):
+    found = reference(name).compare(models.create(name), key)
+    assert_same(found, name, key)
+    if key == "a":
+        assert set(found.unmatched) == NO_MODULE.get(name, set())
+
+
+def test_a_difference_is_traced_to_its_stage():
+    """The last dilation of stage 2 is another: the first stage named is its module."""
+    model = models.DABNet(dilations2=(4, 4, 8, 8, 3, 16))
+    found = reference("dabnet").compare(model, "a")
+    names = [n for n in found.unmatched if n not in NO_MODULE["dabnet"]]
+    assert names[0] == "DAB_Block_2.DAB_Module_2_4"
+    with pytest.raises(AssertionError, match="DAB_Module_2_4"):
+        assert_same(found, "dabnet", "a")
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_of_the_record_and_of_the_specification(name):
+    parts = stages(models.create(name), (512, 1024))
+    assert sum(part.parameters for part in parts) == reference(name).count(used=True)
+    macs = sum(part.macs for part in parts)
+    assert abs(macs / 1e9 - THEIR_GMACS[name]) < 5e-4
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_state_dict_round_trip_is_exact(name):
-    fill, spec, _ = reference(name)
-    state_dict = fill.fill(spec)
+    spec, state_dict = reference(name).spec, reference(name).state_dict
     variables, report = convert_state_dict(name, state_dict)
     entries = {entry["name"]: entry for entry in spec["entries"]}
     unused = {

@@ -1,0 +1,211 @@
+"""Every network against its record: python -m tools.parity REFERENCE results/parity.md
+
+REFERENCE is the project's folder of recorded outputs of the authors' PyTorch code.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+
+import flax.linen as nn
+import jax
+import numpy as np
+from rich.progress import track
+
+from jaxseg import models
+from jaxseg.convert.torch import convert_state_dict
+from jaxseg.models.summary import PAPERS, stages
+
+TOLERANCE = 1e-4  # of the largest magnitude; the record's own error is up to 2.5e-5
+# input -> (name of what was recorded, every how many pixels)
+INPUTS = {
+    "a": ("output_a", 1),
+    "b": ("output_b", 1),
+    "large": ("large_output_every16", 16),
+}
+# GMAC of convolutions at 512x1024, counted on the authors' code.
+THEIR_GMACS = {
+    "dabnet": 10.220,
+    "esnet": 24.054,
+    "fddwnet": 9.064,
+    "fpenet": 4.935,
+    "liteseg_darknet": 57.130,
+    "liteseg_mobilenet": 4.305,
+    "liteseg_shufflenet": 2.245,
+}
+_STATISTICS = ("bn_running_mean", "bn_running_var", "bn_num_batches_tracked")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One output against its record.
+
+    Attributes:
+        error: largest difference.
+        largest: largest magnitude of the record.
+        unmatched: recorded stages that no part of our network reproduces, in the
+            order in which they run: the first one that differs comes first.
+    """
+
+    error: float
+    largest: float
+    unmatched: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        return self.error / self.largest
+
+
+class Reference:
+    """What is recorded of one network."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self._folder = name, folder
+        file = "fpenet_paper" if name == "fpenet" else name
+        self._path = folder / "fixtures" / file
+        self._fill = _module(folder / "fill.py")
+        self.spec = self._fill.load_spec(self._path.with_suffix(".json"))
+
+    @cached_property
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The weights that it was recorded with, under the authors' names."""
+        return self._fill.fill(self.spec)
+
+    @cached_property
+    def _outputs(self) -> dict[str, np.ndarray]:
+        golden = _module(self._folder / "golden.py")
+        return golden.read(self._path.with_suffix(".npz"))
+
+    def image(self, key: str) -> np.ndarray:
+        """The input `a`, `b` or `large`: `(b, h, w, 3)`."""
+        shape = self.spec["inputs"][key]["shape"]
+        return self._fill.make_input(shape).transpose(0, 2, 3, 1)
+
+    def count(self, used: bool) -> int:
+        """Parameters of the authors' network; `used`: those that the output needs."""
+        return sum(
+            int(np.prod(entry["shape"]))
+            for entry in self.spec["entries"]
+            if entry["kind"] not in _STATISTICS
+            and not (used and entry.get("used_in_forward") is False)
+        )
+
+    def compare(self, model: nn.Module, key: str) -> Comparison:
+        """`model` with the recorded weights against the record for the input `key`."""
+        variables, _ = convert_state_dict(self.name, self.state_dict)
+        logits, parts = jax.device_get(_run(model, variables, self.image(key)))
+        recorded, stride = INPUTS[key]
+        theirs = self._outputs[recorded]
+        ours = logits.transpose(0, 3, 1, 2)[:, :, ::stride, ::stride]
+        unmatched = ()
+        if key == "a":
+            path = self._path.with_name(f"{self._path.name}_stages.json")
+            recorded_stages = json.loads(path.read_text())["stages"]
+            unmatched = tuple(
+                stage["name"]
+                for stage in recorded_stages
+                if not any(_is_stage(part, stage) for part in parts.values())
+            )
+        error = float(np.abs(ours - theirs).max())
+        return Comparison(error, float(np.abs(theirs).max()), unmatched)
+
+
+def _module(path: Path) -> ModuleType:
+    spec = util.spec_from_file_location(path.stem, path)
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _run(model: nn.Module, variables: Mapping, image: np.ndarray):
+    """The logits, and what every module inside returned, by its path."""
+
+    @jax.jit
+    def forward(variables, image):
+        parts = {}
+
+        def record(call, args, kwargs, context):
+            out = call(*args, **kwargs)
+            if context.method_name == "__call__" and isinstance(out, jax.Array):
+                parts["/".join(context.module.path)] = out
+            return out
+
+        with nn.intercept_methods(record):
+            return model.apply(variables, image, train=False), parts
+
+    return forward(variables, image)
+
+
+def _is_stage(part: np.ndarray, stage: Mapping) -> bool:
+    """Whether `(b, h, w, c)` has the recorded shape, mean, deviation and corner."""
+    part = part.transpose(0, 3, 1, 2)
+    if list(part.shape) != stage["shape"]:
+        return False
+    ours = [part.mean(), part.std(), *part[0, :4, :4, :4].ravel()]
+    theirs = np.array([stage["mean"], stage["std"], *stage["corner"]])
+    return np.abs(ours - theirs).max() < TOLERANCE * np.abs(part).max()
+
+
+def report(folder: Path) -> str:
+    """`results/parity.md`."""
+    rows, counts = [], []
+    for name in track(models.names(), "Comparing"):
+        reference, model = Reference(folder, name), models.create(name)
+        for key in INPUTS:
+            size = "x".join(map(str, reference.image(key).shape))
+            found = reference.compare(model, key)
+            rows.append(f"| {name} | {key}, {size} | {found.share:.1e} |")
+        parts = stages(model, (512, 1024))
+        numbers = (
+            sum(part.parameters for part in parts),
+            reference.count(used=True),
+            reference.count(used=False),
+        )
+        ours = sum(part.macs for part in parts) / 1e9
+        counts.append(
+            f"| {name} | {' | '.join(f'{n:,}' for n in numbers)} | {ours:.3f} "
+            f"| {THEIR_GMACS[name]:.3f} | {PAPERS[name]} |"
+        )
+    device = jax.devices()[0]
+    return "\n".join(
+        [
+            "# Parity with the authors' code",
+            "",
+            "Made by `python -m tools.parity REFERENCE results/parity.md`, with jax",
+            f"{jax.__version__} on {device.platform}, float32. Outputs in evaluation "
+            "mode, with",
+            "the same drawn weights in the authors' PyTorch network (FPENet, for which "
+            "they published",
+            "none: the reading that fits the paper's counts) and in ours.",
+            "",
+            f"Largest difference / largest magnitude; a test allows {TOLERANCE:.0e}.",
+            "",
+            "| network | input | difference |",
+            "|---|---|---:|",
+            *rows,
+            "",
+            "Parameters and multiply-accumulates of convolutions at 512x1024, 19 "
+            "classes. Ours has no",
+            "parameter that the output does not need; the authors' have such of "
+            "ImageNet",
+            "classifiers and of ESNet's encoder. The papers count operations by rules "
+            "of their own.",
+            "",
+            "| network | ours | authors', used | authors', all | our GMAC | authors' "
+            "GMAC | paper |",
+            "|---|---:|---:|---:|---:|---:|---|",
+            *counts,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or not Path(sys.argv[1], "fixtures").is_dir():
+        sys.exit(__doc__)
+    Path(sys.argv[2]).write_text(report(Path(sys.argv[1])))
