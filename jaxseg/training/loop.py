@@ -139,12 +139,14 @@ def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
     )
 
 
-def _check_shapes(model: nn.Module, loss: Callable, crop_hw: tuple[int, int]) -> None:
+def _check_shapes(
+    model: nn.Module, loss: CrossEntropy, crop_hw: tuple[int, int]
+) -> None:
     """Raises `ValueError` where network, crop and loss do not fit each other."""
 
     def forward(image, label):
         variables = model.init(jax.random.key(0), image, train=False)
-        return loss(model.apply(variables, image, train=False), label)
+        return loss(model.apply(variables, image, train=False), label)[0]
 
     shape = (1, *crop_hw)
     image = jax.ShapeDtypeStruct((*shape, 3), np.float32)
@@ -330,8 +332,7 @@ class _Trainer:
                 self._report_divergence(step, row, float(metrics["loss"]))
         step = pending[-1][0]
         values = {
-            "loss": float(np.mean([metrics["loss"] for metrics in fetched])),
-            "grad_norm": float(np.mean([metrics["grad_norm"] for metrics in fetched])),
+            **{k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]},
             "learning_rate": float(self.recipe.schedule(step)),
             "images_per_s": sum(len(row) for _, row, _ in pending) / elapsed,
             "data_wait": waited / elapsed,

@@ -13,6 +13,7 @@ from flax import linen as nn
 from jaxseg.data.augment import Augment
 from jaxseg.data.loaders import Batch
 from jaxseg.data.preprocess import Preprocess
+from jaxseg.training.losses import CrossEntropy
 
 
 @flax.struct.dataclass
@@ -57,7 +58,7 @@ def init_state(
 def make_train_step(
     model: nn.Module,
     tx: optax.GradientTransformation,
-    loss: Callable[[jax.Array, jax.Array], jax.Array],
+    loss: CrossEntropy,
     augment: Augment,
     preprocess: Preprocess,
     seed: int,
@@ -93,15 +94,15 @@ def make_train_step(
                 rngs={"dropout": dropout_key},
                 mutable=["batch_stats"],
             )
-            return loss(logits, label), updated["batch_stats"]
+            value, metrics = loss(logits, label)
+            return value, ({"loss": value, **metrics}, updated["batch_stats"])
 
-        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
-        (value, batch_stats), grads = value_and_grad(state.params)
+        grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
         if axis_name is not None:
-            value, grads = jax.lax.pmean((value, grads), axis_name)
+            metrics, grads = jax.lax.pmean((metrics, grads), axis_name)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         state = TrainState(state.step + 1, params, batch_stats, opt_state)
-        return state, {"loss": value, "grad_norm": optax.tree.norm(grads)}
+        return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
 
     return train_step

@@ -17,42 +17,80 @@ LABEL[0, 1, 2:] = 255
 WEIGHTS = (1.0, 2.0, 0.5, 3.0)
 
 
-def by_hand(logits, label, weights):
+def softmax(z):
+    return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+
+
+def by_hand(logits, label, weights=(1.0,) * 4, smoothing=0.0, counts=lambda at: True):
     """Weighted mean loss and its gradient, one pixel after the other, in float64."""
     total, loss, gradient = 0.0, 0.0, np.zeros(logits.shape)
     for at in np.ndindex(label.shape):
-        if label[at] == 255:
+        if label[at] == 255 or not counts(at):
             continue
-        z, y = logits[at], label[at]
-        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
-        loss -= weights[y] * np.log(p[y])
-        gradient[at] = weights[y] * (p - np.eye(len(z))[y])
+        p, y = softmax(logits[at]), label[at]
+        k = len(p)
+        # Every class c has its share of the target, times its weight.
+        target = weights * ((1 - smoothing) * np.eye(k)[y] + smoothing / k)
+        loss -= (target * np.log(p)).sum()
+        gradient[at] = target.sum() * p - target
         total += weights[y]
     return loss / total, gradient / total
 
 
+def ours(loss, logits=LOGITS, label=LABEL):
+    """Value, gradient and metrics."""
+    function = jax.value_and_grad(loss, has_aux=True)
+    (value, metrics), gradient = function(
+        jnp.asarray(logits, jnp.float32), jnp.asarray(label)
+    )
+    return float(value), gradient, metrics
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weights", [(), WEIGHTS])
-def test_cross_entropy_and_gradient(weights):
-    loss, gradient = jax.value_and_grad(CrossEntropy(weights))(
-        jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABEL)
-    )
-    expected = by_hand(LOGITS, LABEL, weights or (1.0,) * 4)
-    assert float(loss) == pytest.approx(expected[0], rel=1e-6)
+def test_cross_entropy_and_gradient(weights, smoothing):
+    loss, gradient, metrics = ours(CrossEntropy(weights, smoothing))
+    table = np.array(weights or (1.0,) * 4)
+    expected = by_hand(LOGITS, LABEL, table, smoothing)
+    assert loss == pytest.approx(expected[0], rel=1e-6)
     np.testing.assert_allclose(gradient, expected[1], atol=1e-7)
+    assert metrics == {}
 
 
-def test_all_void_is_zero_with_zero_gradients():
-    loss, gradient = jax.value_and_grad(CrossEntropy(WEIGHTS))(
-        jnp.asarray(LOGITS, jnp.float32), jnp.full((2, 3, 5), 255)
-    )
-    assert float(loss) == 0.0
+@pytest.mark.parametrize(
+    "threshold, least",
+    # 27 of 30 pixels are valid: too few are below the threshold; enough are; more are
+    # asked for than there are; none is asked for.
+    [(0.02, 0.5), (0.6, 0.1), (0.1, 1.0), (0.3, 0.0)],
+)
+def test_ohem_counts_the_hardest(threshold, least):
+    own = {
+        at: softmax(LOGITS[at])[LABEL[at]]
+        for at in np.ndindex(LABEL.shape)
+        if LABEL[at] != 255
+    }
+    hardest = sorted(own, key=own.get)[: int(least * LABEL.size)]
+    counted = {at for at, p in own.items() if p <= threshold} | set(hardest)
+    expected = by_hand(LOGITS, LABEL, WEIGHTS, counts=counted.__contains__)
+    loss = CrossEntropy(WEIGHTS, 0.0, threshold, least)
+    value, gradient, metrics = ours(loss)
+    assert value == pytest.approx(expected[0], rel=1e-5)
+    np.testing.assert_allclose(gradient, expected[1], atol=1e-6)
+    assert float(metrics["kept"]) == pytest.approx(len(counted) / len(own))
+
+
+@pytest.mark.parametrize("ohem", [{}, {"ohem_threshold": 0.7}])
+def test_all_void_is_zero_with_zero_gradients(ohem):
+    loss = CrossEntropy(WEIGHTS, 0.1, **ohem)
+    value, gradient, metrics = ours(loss, label=np.full((2, 3, 5), 255))
+    assert value == 0.0 and all(kept == 0 for kept in metrics.values())
     np.testing.assert_array_equal(gradient, 0.0)
 
 
 def test_bfloat16_logits_are_summed_in_float32():
     logits = jnp.asarray(LOGITS, jnp.bfloat16)
-    loss = CrossEntropy()(logits, jnp.asarray(LABEL))
-    expected, _ = by_hand(np.asarray(logits, np.float64), LABEL, (1.0,) * 4)
+    loss, _ = CrossEntropy()(logits, jnp.asarray(LABEL))
+    expected, _ = by_hand(np.asarray(logits, np.float64), LABEL)
     assert loss.dtype == jnp.float32
     assert float(loss) == pytest.approx(expected, rel=1e-6)
 
