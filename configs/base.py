@@ -47,7 +47,7 @@ def recipe(name: str, dataset: str, **model: Any) -> ConfigDict:
 
 def _streets(config: ConfigDict) -> None:
     config.augment = dict(
-        crop_hw=(128, 256), scale=(0.5, 1.0), flip=True, colour_jitter=0.0
+        crop_hw=(128, 256), scale=(0.5, 1.0), flip=True, rotation=0.0, colour_jitter=0.0
     )
     # 1 / ln(1.10 + share of the class), ERFNet's rule, over 100 scenes.
     config.loss = dict(
@@ -70,7 +70,11 @@ def _streets(config: ConfigDict) -> None:
 
 def _camvid(config: ConfigDict) -> None:
     config.augment = dict(
-        crop_hw=(360, 480), scale=(0.75, 2.0), flip=True, colour_jitter=0.0
+        crop_hw=(360, 480),
+        scale=(0.75, 2.0),
+        flip=True,
+        rotation=0.0,
+        colour_jitter=0.0,
     )
     # 1 / ln(1.10 + share of the class), ERFNet's rule, over the 367 training pictures:
     # the values in DABNet's code.

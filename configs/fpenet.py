@@ -1,7 +1,6 @@
 """FPENet: `train.py --config configs/fpenet.py` or `configs/fpenet.py:camvid`.
 
 Its authors published no code; values for CamVid are those of the paper (section 4.1).
-Its random rotation by up to 10 degrees is left out.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +14,7 @@ def get_config(dataset: str = "streets") -> ConfigDict:
     if dataset == "camvid":
         # "Zero-mean normalization": of what scale the paper does not say.
         config.preprocess = base.IMAGENET
-        config.augment.scale = (0.5, 1.75)
+        config.augment.update(scale=(0.5, 1.75), rotation=10.0)
         # "The mean of cross-entropy error over all pixels": no class weights.
         config.loss.class_weights = ()
         config.optim.weight_decay = 1e-4

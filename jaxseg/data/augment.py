@@ -10,12 +10,14 @@ from jaxseg.data.classes import VOID
 
 @dataclass(frozen=True)
 class Augment:
-    """Random scale, crop, flip and colour; the crop has the same size for every sample.
+    """Random scale, crop, flip, rotation and colour; every crop has the same size.
 
     Attributes:
         crop_hw: height and width of what comes back.
         scale: the picture is enlarged by a factor drawn uniformly from this range.
         flip: mirror left and right with probability one half.
+        rotation: the crop is turned about its centre by an angle drawn uniformly from
+            `-rotation` to `rotation` degrees.
         colour_jitter: brightness, contrast and saturation are each multiplied by a
             factor drawn uniformly from `1 - colour_jitter` to `1 + colour_jitter`.
     """
@@ -23,6 +25,7 @@ class Augment:
     crop_hw: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     flip: bool = True
+    rotation: float = 0.0
     colour_jitter: float = 0.0
 
     def __post_init__(self) -> None:
@@ -56,10 +59,16 @@ class Augment:
         if self.flip:
             mirrored = jnp.where(jax.random.bernoulli(keys[3]), columns[::-1], columns)
             columns = mirrored
-        inside = _inside(rows, h)[:, None] & _inside(columns, w)
-        label = label[_nearest(rows, h)[:, None], _nearest(columns, w)]
+        if self.rotation:
+            angle = jax.random.uniform(jax.random.fold_in(key, 5), (), minval=-1.0)
+            down, across = _turned(rows, columns, jnp.radians(angle * self.rotation))
+            image = _bilinear_anywhere(image, down, across)
+        else:
+            down, across = rows[:, None], columns
+            image = _bilinear(image, rows, columns)
+        inside = _inside(down, h) & _inside(across, w)
+        label = label[_nearest(down, h), _nearest(across, w)]
         label = jnp.where(inside, label.astype(jnp.int32), VOID)
-        image = _bilinear(image, rows, columns)
         if self.colour_jitter:
             image = _jitter(keys[4], image, inside, self.colour_jitter)
         fill = jnp.asarray(fill, jnp.float32)
@@ -84,17 +93,44 @@ def _nearest(positions: jax.Array, size: int) -> jax.Array:
     return jnp.clip(jnp.floor(positions + 0.5).astype(jnp.int32), 0, size - 1)
 
 
+def _turned(
+    rows: jax.Array, columns: jax.Array, angle: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Row and column of every pixel of a crop, turned about the crop's centre."""
+    middle = rows.mean(), columns.mean()
+    down, across = rows[:, None] - middle[0], columns - middle[1]
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return (
+        middle[0] + cos * down + sin * across,
+        middle[1] + cos * across - sin * down,
+    )
+
+
+def _neighbours(positions: jax.Array, size: int) -> tuple[jax.Array, ...]:
+    """The pixels before and after each position, and how far it is from the first."""
+    positions = jnp.clip(positions, 0, size - 1)
+    low = jnp.floor(positions)
+    index = low.astype(jnp.int32)
+    return index, jnp.minimum(index + 1, size - 1), positions - low
+
+
+def _bilinear_anywhere(
+    image: jax.Array, rows: jax.Array, columns: jax.Array
+) -> jax.Array:
+    """Reads `(h, w, 3)` at each of the `(a, b)` positions; outside as `_bilinear`."""
+    top, bottom, down = _neighbours(rows, image.shape[0])
+    left, right, across = _neighbours(columns, image.shape[1])
+    image = image.astype(jnp.float32)
+    down, across = down[..., None], across[..., None]
+    above = image[top, left] * (1 - across) + image[top, right] * across
+    below = image[bottom, left] * (1 - across) + image[bottom, right] * across
+    return above * (1 - down) + below * down
+
+
 def _bilinear(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
     """Reads `(h, w, 3)` at every (row, column), edge pixels repeated outside."""
-
-    def neighbours(positions, size):
-        positions = jnp.clip(positions, 0, size - 1)
-        low = jnp.floor(positions)
-        index = low.astype(jnp.int32)
-        return index, jnp.minimum(index + 1, size - 1), positions - low
-
-    top, bottom, down = neighbours(rows, image.shape[0])
-    left, right, across = neighbours(columns, image.shape[1])
+    top, bottom, down = _neighbours(rows, image.shape[0])
+    left, right, across = _neighbours(columns, image.shape[1])
     # Scale, crop and flip move rows and columns apart from each other: whole rows are
     # read first, which costs less than four reads a pixel.
     image = image.astype(jnp.float32)

@@ -67,8 +67,36 @@ def test_halving_reads_the_middle_between_two_pixels():
     np.testing.assert_allclose(image, blocks, atol=1e-3)
 
 
-def test_outside_is_void_with_the_fill_colour_and_no_label_is_invented():
-    augment = Augment((40, 48), scale=(0.5, 1.3), colour_jitter=0.3)
+def test_a_turned_crop_is_read_along_turned_axes():
+    """A picture that holds its own coordinates tells where each pixel was read."""
+    down, across = np.indices((120, 160))
+    image = np.stack([down, across, down], -1).astype(np.uint8)
+    label = ((7 * down + across) % 251).astype(np.uint8)
+    augment = Augment((30, 40), scale=(2, 2), flip=False, rotation=30.0)
+    angles = []
+    for key in range(12):
+        crop, turned = augment(jax.random.key(key), image, label, FILL)
+        crop, turned = np.asarray(crop, float), np.asarray(turned)
+        inside = turned != 255
+        i, j = np.nonzero(inside)
+        axes = np.stack([i, j, np.ones(len(i))], -1)
+        found, misfit, *_ = np.linalg.lstsq(axes, crop[inside][:, :2])
+        assert misfit.max() < 1e-3  # bilinear reading of a plane is exact
+        cos, sin = found[0, 0] * 2, found[1, 0] * 2
+        np.testing.assert_allclose(found[:2] * 2, [[cos, -sin], [sin, cos]], atol=1e-4)
+        assert cos**2 + sin**2 == pytest.approx(1, abs=1e-4)
+        angles.append(np.degrees(np.arctan2(sin, cos)))
+        # Away from the middle between two pixels the label is the nearest one's.
+        r, c = crop[inside][:, 0], crop[inside][:, 1]
+        clear = (abs(r % 1 - 0.5) > 0.01) & (abs(c % 1 - 0.5) > 0.01)
+        nearest = label[np.rint(r).astype(int), np.rint(c).astype(int)]
+        assert (nearest == turned[inside])[clear].all()
+    assert max(map(abs, angles)) < 30 and max(angles) > 10 and min(angles) < -10
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_outside_is_void_with_the_fill_colour_and_no_label_is_invented(turned):
+    augment = Augment((40, 48), (0.5, 1.3), rotation=10.0 * turned, colour_jitter=0.3)
     outside = 0
     for key in range(10):
         image, label = augmented(augment, key)
