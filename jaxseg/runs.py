@@ -67,9 +67,11 @@ class Run:
             )
         try:
             self.record = json.loads(path.read_text())
+            classes = self.record["classes"]
             self.table = ClassTable(
-                tuple(self.record["classes"]["names"]),
-                tuple(map(tuple, self.record["classes"]["palette"])),
+                tuple(classes["names"]),
+                tuple(map(tuple, classes["palette"])),
+                tuple(classes.setdefault("categories", [])),
             )
             self.preprocess = Preprocess(
                 **{k: tuple(v) for k, v in self.record["preprocess"].items()}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxseg.data.sources.cityscapes import LABEL_IDS
 from jaxseg.data.streets import draw_scene
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +54,45 @@ def write_camvid(root: Path, counts: dict[str, int]) -> Path:
             Image.fromarray(ids[label]).save(labels / f"{split}_{index:03d}.png")
             seed += 1
     return root
+
+
+def write_cityscapes(root: Path) -> Path:
+    """A tree with the official names, sizes and label ids: 2 train, 2 val, 1 test, and
+    2 coarse pictures, one of them the black one."""
+    # Void has many label ids; these are some of them.
+    ids = np.full(256, 4, np.uint8)
+    ids[:19] = LABEL_IDS
+    names = {
+        "train": ["aachen_000000_000019", "zurich_000001_000019"],
+        "val": ["frankfurt_000000_000294", "munster_000002_000019"],
+        "test": ["berlin_000000_000019"],
+        "train_extra": ["troisdorf_000000_000073", "augsburg_000000_000000"],
+    }
+    seed = 100
+    for split, samples in names.items():
+        labels = "gtCoarse" if split == "train_extra" else "gtFine"
+        for name in samples:
+            image, label = (a.repeat(4, 0).repeat(4, 1) for a in draw_scene(seed))
+            label = ids[label]
+            label[:9, :7] = 1
+            if split == "test":
+                label[:] = 0  # as published: dummies
+            for array, folder, kind in (
+                (image, "leftImg8bit", "leftImg8bit"),
+                (label, labels, f"{labels}_labelIds"),
+            ):
+                city = root / folder / split / name.split("_")[0]
+                city.mkdir(parents=True, exist_ok=True)
+                path = city / f"{name}_{kind}.png"
+                Image.fromarray(array).save(path, compress_level=1)
+            seed += 1
+    return root
+
+
+@pytest.fixture(scope="session")
+def cityscapes_tree(tmp_path_factory) -> Path:
+    """See `write_cityscapes`; tests must not change it."""
+    return write_cityscapes(tmp_path_factory.mktemp("cityscapes"))
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,21 @@
 """TFDS builders of the data sets. Importing this file imports TensorFlow Datasets.
 
-`Camvid(data_dir=...)` reads its folder as `manual_dir`; `Streets(data_dir=...)` draws.
+`Camvid(data_dir=...)` and `Cityscapes(data_dir=...)` read their folder as `manual_dir`;
+`Streets(data_dir=...)` draws.
 Examples are `image_id`, `image` uint8 (h, w, 3) and `label` uint8 (h, w, 1) with train
 ids and 255 for void.
 """
 
 import tensorflow_datasets as tfds
 
-from jaxseg.data.sources import CamVid, Source, open_source
-from jaxseg.data.sources import Streets as StreetsSource
+from jaxseg.data import sources
+from jaxseg.data.sources import Source, open_source
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     source_class: type[Source]
+    only: str | None = None  # the one split to prepare; None for all
 
     def _source(self, manual_dir: str) -> Source:
         return open_source(self.source_class.name, manual_dir)
@@ -36,9 +38,8 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         source = self._source(str(dl_manager.manual_dir))
-        return {
-            split: self._generate_examples(source, split) for split in source.splits
-        }
+        splits = source.splits if self.only is None else (self.only,)
+        return {split: self._generate_examples(source, split) for split in splits}
 
     def _generate_examples(self, source: Source, split: str):
         for index, sample_id in enumerate(source.ids(split)):
@@ -56,13 +57,28 @@ class Camvid(_Builder):
         "manual_dir is the folder that holds train/, trainannot/, val/, valannot/, "
         "test/ and testannot/ of SegNet's CamVid."
     )
-    source_class = CamVid
+    source_class = sources.CamVid
+
+
+class Cityscapes(_Builder):
+    """Cityscapes, 2048x1024, 19 classes; `manual_dir` holds folders or zip files."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "manual_dir is the folder that holds leftImg8bit/, gtFine/ and gtCoarse/, or "
+        "the official zip files of those names."
+    )
+    source_class = sources.Cityscapes
 
 
 class Streets(_Builder):
     """Synthetic street scenes, 512x256, the 19 Cityscapes classes."""
 
-    source_class = StreetsSource
+    source_class = sources.Streets
 
     def _source(self, manual_dir: str) -> Source:
-        return StreetsSource()
+        return sources.Streets()
+
+
+BUILDERS = {
+    builder.source_class.name: builder for builder in (Camvid, Cityscapes, Streets)
+}

@@ -14,16 +14,23 @@ class ClassTable:
     Attributes:
         names: k names.
         palette: k colours, RGB in 0..255; void is black.
+        categories: the category of each class, k names, or none at all.
     """
 
     names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
             raise ValueError(
                 f"a class table needs one colour a name, got {len(self.names)} names "
                 f"and {len(self.palette)} colours."
+            )
+        if self.categories and len(self.categories) != len(self.names):
+            raise ValueError(
+                f"a class table needs one category a class or none, got "
+                f"{len(self.categories)} for {len(self.names)} classes."
             )
 
     def __len__(self) -> int:
@@ -79,6 +86,11 @@ CITYSCAPES = ClassTable(
         (0, 80, 100),
         (0, 0, 230),
         (119, 11, 32),
+    ),
+    categories=(
+        *("flat", "flat", "construction", "construction", "construction"),
+        *("object", "object", "object", "nature", "nature", "sky"),
+        *("human", "human", *("vehicle",) * 6),
     ),
 )
 

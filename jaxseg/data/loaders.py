@@ -149,10 +149,10 @@ class TfDataLoader:
         from jaxseg.data import builders
 
         folder = _prepared_folder(source, split) / "tfds"
-        builder_class = {"camvid": builders.Camvid, "streets": builders.Streets}
-        builder = builder_class[source.name](
+        builder = builders.BUILDERS[source.name](
             data_dir=str(folder), file_format="array_record"
         )
+        builder.only = split
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=str(getattr(source, "root", "")) or None

@@ -11,8 +11,11 @@ from flax import linen as nn
 from jaxseg.data.classes import VOID, ClassTable
 from jaxseg.data.loaders import Batch, Loader
 from jaxseg.data.preprocess import Preprocess
+from jaxseg.data.sources import Source
 from jaxseg.evaluation.scores import Scores, confusion_matrix
 from jaxseg.inference.predictor import predict_logits
+
+SEEN = ", SEEN IN TRAINING"
 
 
 def make_count(
@@ -58,12 +61,18 @@ def evaluate(
     return Scores(total, table)
 
 
-def protocol(
-    source_name: str, split: str, hw: tuple[int, int], table: ClassTable, step: int
-) -> str:
+def protocol(source: Source, split: str, step: int, train_split: str) -> str:
     """The line that a figure is meaningless without."""
-    return (
-        f"{source_name} {split}, {hw[1]}x{hw[0]} (size of the truth), {len(table)} "
+    h, w = source.hw
+    line = (
+        f"{source.name} {split}, {w}x{h} (size of the truth), {len(source.table)} "
         f"classes, void ignored, mean over classes that occur, single scale, no flip, "
         f"step {step}"
     )
+    return line + (SEEN if is_seen(split, train_split) else "")
+
+
+def is_seen(split: str, train_split: str) -> bool:
+    """Whether pictures of `split` were trained on."""
+    parts = ("train", "val") if train_split == "trainval" else ()
+    return split in (train_split, *parts)

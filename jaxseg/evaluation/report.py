@@ -10,7 +10,7 @@ from rich.progress import track
 from rich.table import Table
 
 from jaxseg.data.loaders import load_split
-from jaxseg.data.sources import open_source
+from jaxseg.data.sources import check_split, open_source
 from jaxseg.errors import UserError
 from jaxseg.evaluation.evaluate import evaluate, make_count, protocol
 from jaxseg.runs import Run
@@ -30,7 +30,8 @@ def score_run(
 
     Returns:
         `step`, `protocol`, `miou`, `pixel_accuracy`, `class_iou` (None: never seen),
-        `pixels`; shares in 0..1.
+        `pixels`, and where classes have categories `category_miou`, `category_iou`;
+        shares in 0..1.
 
     Raises:
         UserError: no such run, checkpoint, split or data.
@@ -39,6 +40,7 @@ def score_run(
     config = run.record["config"]
     data = config["data"]
     source = open_source(data["name"], data["dir"] if data_dir is None else data_dir)
+    check_split(source, split)
     variables, step = run.variables(which)
     loader = load_split(source, split, data["loader"])
     scores = evaluate(
@@ -51,9 +53,7 @@ def score_run(
             batches, f"Scoring {source.name} {split}", total, transient=True
         ),
     )
-    line = protocol(source.name, split, source.hw, run.table, step)
-    if split == data["train_split"]:
-        line += ", SEEN IN TRAINING"
+    line = protocol(source, split, step, data["train_split"])
     return {"step": step, "protocol": line, **scores.as_dict()}
 
 
@@ -70,6 +70,14 @@ def print_scores(result: dict[str, Any], console: Console) -> None:
     for name, iou in result["class_iou"].items():
         table.add_row(name, percent(iou))
     console.print(table)
+    if "category_iou" in result:
+        table = Table(show_footer=True)
+        table.add_column("category", footer="mean IoU")
+        footer = percent(result["category_miou"])
+        table.add_column("IoU %", footer=footer, justify="right")
+        for name, iou in result["category_iou"].items():
+            table.add_row(name, percent(iou))
+        console.print(table)
     console.print(result["protocol"], soft_wrap=True, highlight=False)
 
 

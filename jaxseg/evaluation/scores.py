@@ -35,15 +35,22 @@ class Scores:
     @property
     def class_iou(self) -> np.ndarray:
         """`(k,)` in 0..1: TP / (TP + FP + FN); NaN for a class in neither map."""
-        hit = np.diag(self.matrix).astype(np.float64)
-        union = self.matrix.sum(0) + self.matrix.sum(1) - np.diag(self.matrix)
-        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+        return _iou(self.matrix)
+
+    @property
+    def category_iou(self) -> dict[str, float]:
+        """As `class_iou`, with the classes of a category taken as one."""
+        names = list(dict.fromkeys(self.table.categories))
+        if not names:
+            return {}
+        of = np.array(self.table.categories)
+        member = np.array([of == name for name in names]).astype(np.int64)
+        return dict(zip(names, _iou(member @ self.matrix @ member.T).tolist()))
 
     @property
     def miou(self) -> float:
         """Mean IoU over the classes that have one; NaN if none has."""
-        iou = self.class_iou
-        return float(iou[~np.isnan(iou)].mean()) if not np.isnan(iou).all() else np.nan
+        return _mean(self.class_iou)
 
     @property
     def pixel_accuracy(self) -> float:
@@ -53,10 +60,30 @@ class Scores:
 
     def as_dict(self) -> dict:
         """Plain numbers for JSON; a class without IoU is None."""
-        iou = [None if np.isnan(v) else float(v) for v in self.class_iou]
-        return {
-            "miou": None if np.isnan(self.miou) else self.miou,
-            "pixel_accuracy": self.pixel_accuracy if self.matrix.sum() else None,
-            "class_iou": dict(zip(self.table.names, iou)),
+
+        def number(value: float) -> float | None:
+            return None if np.isnan(value) else float(value)
+
+        by_category = self.category_iou
+        result = {
+            "miou": number(self.miou),
+            "pixel_accuracy": number(self.pixel_accuracy),
+            "class_iou": dict(zip(self.table.names, map(number, self.class_iou))),
             "pixels": int(self.matrix.sum()),
         }
+        if by_category:
+            result["category_miou"] = number(_mean(list(by_category.values())))
+            result["category_iou"] = {k: number(v) for k, v in by_category.items()}
+        return result
+
+
+def _iou(matrix: np.ndarray) -> np.ndarray:
+    hit = np.diag(matrix).astype(np.float64)
+    union = matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
+    return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+
+
+def _mean(ious: np.ndarray | list[float]) -> float:
+    """Over those that are not NaN; NaN if all are."""
+    known = np.asarray(ious)[~np.isnan(ious)]
+    return float(known.mean()) if known.size else np.nan

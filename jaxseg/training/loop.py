@@ -22,7 +22,13 @@ from jaxseg.data.loaders import Loader, epoch_order, load_split
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source, check_split, open_source
 from jaxseg.errors import UserError, call_with_section
-from jaxseg.evaluation.evaluate import evaluate, make_count, protocol
+from jaxseg.evaluation.evaluate import (
+    SEEN,
+    evaluate,
+    is_seen,
+    make_count,
+    protocol,
+)
 from jaxseg.evaluation.scores import Scores
 from jaxseg.inference.pictures import grid
 from jaxseg.inference.predictor import Predictor
@@ -177,6 +183,8 @@ def train(
     )
     run = Run.start(workdir, record)
     _note_changes(run, record, console)
+    for remark in data.source.remarks(data.train_split):
+        console.print(remark)
     # Both are read before the first step: what is wrong with them shows now.
     console.print(
         f"{len(data.train.ids)} to train on, {len(data.val.ids)} to validate."
@@ -368,9 +376,7 @@ class _Trainer:
         )
         result = {
             "step": step,
-            "protocol": protocol(
-                source.name, VALIDATION_SPLIT, source.hw, source.table, step
-            ),
+            "protocol": protocol(source, VALIDATION_SPLIT, step, self.data.train_split),
             **scores.as_dict(),
         }
         self.journal.scalars("val", step, {k: result[k] for k in _CURVES})
@@ -385,10 +391,11 @@ class _Trainer:
 
     def _say(self, step: int, scores: Scores) -> None:
         epoch = step // self.steps_per_epoch
+        seen = SEEN if is_seen(VALIDATION_SPLIT, self.data.train_split) else ""
         self.console.print(
             f"epoch {epoch}/{self.recipe.settings.num_epochs}  step {step}  "
             f"val mIoU {100 * scores.miou:.2f} %  "
-            f"pixel accuracy {100 * scores.pixel_accuracy:.2f} %"
+            f"pixel accuracy {100 * scores.pixel_accuracy:.2f} %{seen}"
         )
 
     def _pictures(self, state: TrainState) -> np.ndarray:

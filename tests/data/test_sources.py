@@ -22,7 +22,7 @@ def tree(camvid_tree, tmp_path):
 def test_camvid_has_the_published_splits_and_void():
     source = CamVid(shared_or_skip("camvid"))
     counts = {split: len(source.ids(split)) for split in source.splits}
-    assert counts == {"train": 367, "val": 101, "test": 233}
+    assert counts == {"train": 367, "val": 101, "test": 233, "trainval": 468}
     path = source.root / "valannot" / f"{source.ids('val')[7]}.png"
     raw = np.asarray(Image.open(path))
     image, label = source.read("val", source.ids("val")[7])
@@ -45,10 +45,23 @@ def test_missing_folder(tmp_path):
 
 
 def test_unknown_data_set_and_split(tree):
-    with pytest.raises(UserError, match="'kitti'; there are: camvid, streets"):
+    with pytest.raises(UserError, match="'kitti'; there are: camvid, cityscapes, str"):
         open_source("kitti")
     with pytest.raises(UserError, match="no split 'dev'; there are: train, val, test"):
         check_split(CamVid(tree), "dev")
+
+
+def test_trainval_is_train_then_val(tree):
+    source = CamVid(tree)
+    ids = source.ids("trainval")
+    assert len(ids) == 8 + 3
+    for index, (split, position) in {2: ("train", 2), 9: ("val", 1)}.items():
+        expected = source.read(split, source.ids(split)[position])
+        for a, b in zip(source.read("trainval", ids[index]), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    before = source.fingerprint("trainval")
+    Image.new("RGB", (480, 360)).save(tree / "val" / "val_000.png")
+    assert source.fingerprint("trainval") != before
 
 
 def test_a_folder_for_a_set_that_is_drawn():

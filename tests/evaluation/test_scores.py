@@ -77,6 +77,32 @@ def test_equals_the_official_cityscapes_evaluation():
     assert scores.miou == pytest.approx(mean, rel=1e-12)
 
 
+def test_categories_equal_the_official_evaluation():
+    official = pytest.importorskip(
+        "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling"
+    )
+    from cityscapesscripts.helpers.labels import trainId2label
+
+    truth, guess = random_maps(19, seed=2)
+    ours = np.asarray(confusion_matrix(jnp.asarray(guess), jnp.asarray(truth), 19))
+    ids = [trainId2label[i].id for i in range(19)]
+    matrix = official.generateMatrix(official.args)
+    matrix[np.ix_(ids, ids)] = ours
+    scores = Scores(ours, CITYSCAPES).as_dict()
+    assert len(scores["category_iou"]) == 7
+    for name, iou in scores["category_iou"].items():
+        assert iou == official.getIouScoreForCategory(name, matrix, official.args)
+    mean = official.getScoreAverage(scores["category_iou"], official.args)
+    assert scores["category_miou"] == pytest.approx(mean, rel=1e-12)
+    assert Scores(ours, TABLE19).as_dict().keys() == scores.keys() - {
+        "category_iou",
+        "category_miou",
+    }
+
+
+TABLE19 = ClassTable(CITYSCAPES.names, CITYSCAPES.palette)
+
+
 class FakeLoader:
     """Five samples of one pixel; sample i is of class i."""
 

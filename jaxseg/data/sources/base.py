@@ -1,0 +1,99 @@
+"""What a data set is, and how its files are read."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+from PIL import Image
+
+from jaxseg.data.classes import ClassTable
+from jaxseg.errors import UserError
+
+
+class Source(Protocol):
+    """A data set.
+
+    Attributes:
+        name: short name, one of `SOURCES`.
+        table: its classes.
+        hw: height and width that all its pictures have.
+        splits: the names of its splits.
+        unlabelled: those of them without labels; all of their pixels are void.
+    """
+
+    name: str
+    table: ClassTable
+    hw: tuple[int, int]
+    splits: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+
+    def ids(self, split: str) -> Sequence[str]:
+        """The samples of `split`, in the order that indices refer to."""
+
+    def read(self, split: str, sample_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Image uint8 `(h, w, 3)` RGB and label uint8 `(h, w)`, 255 void."""
+
+    def fingerprint(self, split: str) -> str:
+        """Changes whenever what `read` returns might; names prepared copies."""
+
+    def remarks(self, split: str) -> list[str]:
+        """What a user of `split` should be told, a sentence each."""
+
+
+def read_rgb(file: Path | IO[bytes], name: object) -> np.ndarray:
+    """uint8 `(h, w, 3)`; `name` stands for the file in an error."""
+    return np.asarray(_open(file, name).convert("RGB"))
+
+
+def read_indices(file: Path | IO[bytes], name: object) -> np.ndarray:
+    """uint8 `(h, w)` of a picture with one channel of class indices."""
+    image = _open(file, name)
+    if image.mode not in ("L", "P"):
+        raise UserError(
+            f"{name} is a {image.mode} picture; a label image has one channel of class "
+            "indices (mode L or P), not colours."
+        )
+    return np.asarray(image)
+
+
+def _open(file: Path | IO[bytes], name: object) -> Image.Image:
+    try:
+        image = Image.open(file)
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{name} cannot be read as a picture ({error}); copy it again or remove it "
+            "together with its partner."
+        ) from error
+    return image
+
+
+def check_sizes(
+    image: np.ndarray, label: np.ndarray, names: tuple[object, object], hw: tuple
+) -> None:
+    """Raises `UserError` unless both are of the data set's size."""
+
+    def size(array):
+        return f"{array.shape[1]}x{array.shape[0]}"
+
+    if image.shape[:2] != hw or label.shape != hw:
+        raise UserError(
+            f"{names[0]} is {size(image)} and {names[1]} is {size(label)}; both must "
+            f"be {hw[1]}x{hw[0]} pixels."
+        )
+
+
+def digest(lines: Iterable[str]) -> str:
+    """A short name for content that `lines` describe."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def describe_files(paths: Iterable[Path]) -> list[str]:
+    """A line a file that changes when the file does."""
+    described = []
+    for path in paths:
+        stat = path.stat()
+        described.append(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}")
+    return described
