@@ -26,6 +26,7 @@ def test_every_recipe_builds_for_camvid(name):
     assert float(recipe.schedule(steps)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", models.names())
 def test_every_network_trains_on_streets(name, tmp_path):
     """Two steps, a validation and a checkpoint that is read back."""
@@ -47,4 +48,4 @@ def test_every_network_trains_on_streets(name, tmp_path):
     variables, step = Run(tmp_path).variables("last")
     assert step == 2
     for path, value in flatten_dict(variables["batch_stats"]).items():
-        assert np.isfinite(value).all() and np.any(value != (path[-1] == "var")), path
+        assert np.isfinite(value).all() and np.ptp(value) > 0, path

@@ -101,7 +101,6 @@ def test_a_config_builds_for_each_data_set():
         ("train.batch_size", 400, "a batch of 400 needs more than the 367"),
         ("optim.name", "lion", "can be adam or sgd"),
         ("preprocess.std", (1.0, 1.0), "three positive scales"),
-        ("augment.crop_hw", (100, 100), "multiples of 8, got 100x100"),
         ("augment.crop_hw", (64,), "crop_hw=.height, width."),
         ("augment.scale", (2.0, 1.0), "smallest <= largest"),
         ("loss.class_weights", (1.0, 2.0), "needs 11 weights, got 2"),
@@ -110,3 +109,13 @@ def test_a_config_builds_for_each_data_set():
 def test_a_config_that_cannot_be_built_says_why(path, value, message):
     with pytest.raises(UserError, match=message):
         build((path, value))
+
+
+def test_a_crop_that_does_not_fit_the_network():
+    from configs import fddwnet
+    from jaxseg.training.loop import build
+
+    config = fddwnet.get_config("camvid")
+    config.augment.crop_hw = (100, 100)
+    with pytest.raises(UserError, match="multiples of 8, got 100x100"):
+        build(config, samples=367, num_classes=11)
