@@ -97,13 +97,13 @@ def cityscapes_tree(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def camvid_tree(tmp_path_factory) -> Path:
-    """A readable CamVid tree of 8 / 3 / 2 pictures; tests must not change it."""
-    counts = {"train": 8, "val": 3, "test": 2}
+    """A readable CamVid tree of 16 / 3 / 2 pictures; tests must not change it."""
+    counts = {"train": 16, "val": 3, "test": 2}
     return write_camvid(tmp_path_factory.mktemp("camvid"), counts)
 
 
 # A run small enough for a test, with epochs long enough to be killed in the middle.
-PER_EPOCH = 8
+PER_EPOCH = 16
 SMALL = (
     "--config=configs/esnet.py:camvid",
     "--config.train.batch_size=1",

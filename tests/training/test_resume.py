@@ -43,9 +43,10 @@ def wait_for(process, condition, seconds=240):
 
 
 def is_in_second_epoch(workdir) -> bool:
-    """Whether the first epoch's checkpoint is whole and a step was taken since."""
+    """Whether the first epoch's checkpoint is whole and the second epoch under way."""
     whole = (workdir / "checkpoints" / str(PER_EPOCH)).is_dir()
-    return whole and max(line["step"] for line in lines(workdir)) > PER_EPOCH
+    steps = [line["step"] for line in lines(workdir)]
+    return whole and PER_EPOCH < max(steps) < 2 * PER_EPOCH
 
 
 def final_state(workdir):
@@ -85,19 +86,39 @@ def resume(camvid_tree, workdir):
     return out
 
 
+def killed(moment, tmp_path, camvid_tree, *more):
+    """The folder of a run that was killed with -9 while `moment(workdir)` held.
+
+    The process is halted to look a second time, so that the moment cannot pass between
+    the look and the kill. One that ends without the moment is started again: on a slow
+    disk the second epoch can be over before the first one's checkpoint is whole.
+    """
+    for attempt in range(5):
+        workdir = tmp_path / f"run{attempt}"
+        process = start("train.py", *train_arguments(camvid_tree, workdir), *more)
+        while process.poll() is None:
+            if moment(workdir):
+                process.send_signal(signal.SIGSTOP)
+                if moment(workdir):
+                    process.kill()
+                    process.communicate()
+                    return workdir
+                process.send_signal(signal.SIGCONT)
+            time.sleep(0.002)
+        out, err = process.communicate()
+        assert process.returncode == 0, (out, err)
+    pytest.fail("the moment never came")
+
+
 def test_kill_in_the_middle_of_an_epoch(camvid_tree, uninterrupted, tmp_path):
-    workdir = tmp_path / "run"
     # Without a validation after the first epoch: the restart has to make up for it, as
     # after a SIGTERM that came just then.
-    process = start(
-        "train.py",
-        *train_arguments(camvid_tree, workdir),
+    workdir = killed(
+        is_in_second_epoch,
+        tmp_path,
+        camvid_tree,
         "--config.train.eval_every_epochs=3",
     )
-    wait_for(process, lambda: is_in_second_epoch(workdir))
-    process.kill()
-    process.communicate()
-    assert PER_EPOCH < max(line["step"] for line in lines(workdir)) < 2 * PER_EPOCH
     out = resume(camvid_tree, workdir)
     assert f"Going on from step {PER_EPOCH}." in out
     assert "config.train.eval_every_epochs was 3, is now 1." in out
@@ -105,16 +126,11 @@ def test_kill_in_the_middle_of_an_epoch(camvid_tree, uninterrupted, tmp_path):
 
 
 def test_kill_in_the_middle_of_a_checkpoint_write(camvid_tree, uninterrupted, tmp_path):
-    workdir = tmp_path / "run"
-    process = start("train.py", *train_arguments(camvid_tree, workdir))
+    def second_is_being_written(workdir):
+        names = [p.name for p in (workdir / "checkpoints").glob(f"{2 * PER_EPOCH}*")]
+        return bool(names) and all("tmp" in name for name in names)
 
-    def second_is_being_written():
-        names = [p.name for p in (workdir / "checkpoints").glob(f"{2 * PER_EPOCH}.*")]
-        return any("tmp" in name for name in names)
-
-    wait_for(process, second_is_being_written)
-    process.kill()
-    process.communicate()
+    workdir = killed(second_is_being_written, tmp_path, camvid_tree)
     assert not (workdir / "checkpoints" / str(2 * PER_EPOCH)).exists()
     assert Run(workdir).variables("last")[1] == PER_EPOCH
     assert f"Going on from step {PER_EPOCH}." in resume(camvid_tree, workdir)
@@ -124,7 +140,7 @@ def test_kill_in_the_middle_of_a_checkpoint_write(camvid_tree, uninterrupted, tm
 def test_sigterm_saves_and_exits_with_0(camvid_tree, uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     process = start("train.py", *train_arguments(camvid_tree, workdir))
-    wait_for(process, lambda: is_in_second_epoch(workdir))
+    wait_for(process, lambda: any(x["step"] > PER_EPOCH for x in lines(workdir)))
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
