@@ -13,5 +13,5 @@ def get_config(dataset: str = "streets") -> ConfigDict:
     """The recipe of DABNet for `streets` (19 classes) or `camvid` (11 classes)."""
     config = base.recipe("dabnet", dataset)
     if dataset == "camvid":
-        config.preprocess = base.CAMVID_MEAN
+        config.preprocess.update(base.CAMVID_MEAN)
     return config

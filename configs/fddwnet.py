@@ -13,6 +13,6 @@ def get_config(dataset: str = "streets") -> ConfigDict:
     """The recipe of FDDWNet for `streets` (19 classes) or `camvid` (11 classes)."""
     config = base.recipe("fddwnet", dataset)
     if dataset == "camvid":
-        config.preprocess = base.CAMVID_MEAN
+        config.preprocess.update(base.CAMVID_MEAN)
         config.train.update(num_epochs=500, batch_size=4)
     return config

@@ -13,7 +13,7 @@ def get_config(dataset: str = "streets") -> ConfigDict:
     config = base.recipe("fpenet", dataset)
     if dataset == "camvid":
         # "Zero-mean normalization": of what scale the paper does not say.
-        config.preprocess = base.IMAGENET
+        config.preprocess.update(base.IMAGENET)
         config.augment.update(scale=(0.5, 1.75), rotation=10.0)
         # "The mean of cross-entropy error over all pixels": no class weights.
         config.loss.class_weights = ()

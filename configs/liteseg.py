@@ -12,5 +12,5 @@ from configs import base
 def recipe(name: str, dataset: str = "streets") -> ConfigDict:
     """The recipe of the LiteSeg called `name` for `streets` or `camvid`."""
     config = base.recipe(name, dataset)
-    config.preprocess = base.IMAGENET  # as the authors' code
+    config.preprocess.update(base.IMAGENET)  # as the authors' code
     return config

@@ -74,7 +74,10 @@ class Run:
                 tuple(classes.setdefault("categories", [])),
             )
             self.preprocess = Preprocess(
-                **{k: tuple(v) for k, v in self.record["preprocess"].items()}
+                **{
+                    k: tuple(v) if isinstance(v, list) else v
+                    for k, v in self.record["preprocess"].items()
+                }
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is damaged ({error!r}); restore it.") from error

@@ -14,7 +14,8 @@ class Augment:
 
     Attributes:
         crop_hw: height and width of what comes back.
-        scale: the picture is enlarged by a factor drawn uniformly from this range.
+        scale: the picture, as large as the network sees it in use, is enlarged by a
+            factor drawn uniformly from this range.
         flip: mirror left and right with probability one half.
         rotation: the crop is turned about its centre by an angle drawn uniformly from
             `-rotation` to `rotation` degrees.

@@ -61,11 +61,17 @@ def evaluate(
     return Scores(total, table)
 
 
-def protocol(source: Source, split: str, step: int, train_split: str) -> str:
+def protocol(
+    source: Source, split: str, step: int, train_split: str, preprocess: Preprocess
+) -> str:
     """The line that a figure is meaningless without."""
     h, w = source.hw
+    seen_h, seen_w = preprocess.network_hw(h, w)
+    size = f"{w}x{h} (size of the truth)"
+    if (seen_h, seen_w) != (h, w):
+        size += f" from an input of {seen_w}x{seen_h}"
     line = (
-        f"{source.name} {split}, {w}x{h} (size of the truth), {len(source.table)} "
+        f"{source.name} {split}, {size}, {len(source.table)} "
         f"classes, void ignored, mean over classes that occur, single scale, no flip, "
         f"step {step}"
     )

@@ -53,7 +53,7 @@ def score_run(
             batches, f"Scoring {source.name} {split}", total, transient=True
         ),
     )
-    line = protocol(source, split, step, data["train_split"])
+    line = protocol(source, split, step, data["train_split"], run.preprocess)
     return {"step": step, "protocol": line, **scores.as_dict()}
 
 

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.models import pad_to_multiple
+from jaxseg.models.resize import resize_bilinear
 
 
 def predict_logits(
@@ -16,12 +17,17 @@ def predict_logits(
 ) -> jax.Array:
     """Logits `(b, h, w, k)` of uint8 RGB `(b, h, w, 3)` of any size.
 
-    A size that the network does not take is padded at the bottom and right, and the
-    logits are cropped to the picture again.
+    The picture is resized as `preprocess.input_scale` says. A size that the network
+    does not take is padded at the bottom and right, and the logits are cropped again.
+    Where it was resized, the logits are enlarged to the picture's size.
     """
-    h, w = image.shape[1:3]
-    padded = preprocess(pad_to_multiple(image))
-    return model.apply(variables, padded, train=False)[:, :h, :w]
+    h, w = preprocess.network_hw(*image.shape[1:3])
+    seen = image
+    if (h, w) != image.shape[1:3]:
+        seen = resize_bilinear(image.astype(jnp.float32), (h, w), align_corners=False)
+    padded = preprocess(pad_to_multiple(seen))
+    logits = model.apply(variables, padded, train=False)[:, :h, :w]
+    return resize_bilinear(logits, image.shape[1:3], align_corners=False)
 
 
 class Predictor:

@@ -376,7 +376,13 @@ class _Trainer:
         )
         result = {
             "step": step,
-            "protocol": protocol(source, VALIDATION_SPLIT, step, self.data.train_split),
+            "protocol": protocol(
+                source,
+                VALIDATION_SPLIT,
+                step,
+                self.data.train_split,
+                self.recipe.preprocess,
+            ),
             **scores.as_dict(),
         }
         self.journal.scalars("val", step, {k: result[k] for k in _CURVES})

@@ -1,6 +1,7 @@
 """The train step: augmentation, network, loss, gradient, update; one program."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -71,6 +72,8 @@ def make_train_step(
     are averaged over that axis, and each device draws its own numbers.
     """
     axis_name = model.axis_name
+    scale = tuple(factor * preprocess.input_scale for factor in augment.scale)
+    augment = replace(augment, scale=scale)
 
     def prepared(batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         keys = jax.random.split(key, batch["label"].shape[0])

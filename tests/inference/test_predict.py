@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from PIL import Image
 
 from jaxseg import models
@@ -11,7 +12,7 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
 from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
-from jaxseg.inference.predictor import Predictor
+from jaxseg.inference.predictor import Predictor, predict_logits
 
 TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
 LABEL = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
@@ -65,6 +66,29 @@ def test_any_size_comes_back_at_its_own_size(predictor, hw):
     assert label.shape == hw and label.dtype == np.uint8
     batch = predictor(np.stack([image, image]))
     np.testing.assert_array_equal(batch, np.stack([label, label]))
+
+
+class Echo(nn.Module):
+    """A network whose logits are its input."""
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        return image
+
+
+def test_half_size_input_is_averaged_and_its_logits_enlarged():
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (1, 40, 72, 3), dtype=np.uint8)
+    preprocess = Preprocess((10.0, 20.0, 30.0), (2.0, 2.0, 2.0), input_scale=0.5)
+    logits = predict_logits(Echo(), {}, preprocess, image)
+    half = image[0].reshape(20, 2, 36, 2, 3).mean((1, 3))
+    for channel in range(3):
+        seen = (half[..., channel] - preprocess.mean[channel]) / 2
+        small = Image.fromarray(seen.astype(np.float32))
+        expected = small.resize((72, 40), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(logits[0, ..., channel], expected, atol=1e-4)
+    with pytest.raises(ValueError, match="input_scale must be above 0 and at most 1"):
+        Preprocess(input_scale=2.0)
 
 
 def test_anything_but_uint8_rgb_is_refused(predictor):
