@@ -1,7 +1,6 @@
-"""DABNet: `train.py --config configs/dabnet.py` or `configs/dabnet.py:camvid`.
+"""DABNet: `train.py --config configs/dabnet.py:camvid`, or another data set.
 
-Its authors' code is what `base` does on CamVid; the paper (section 4.2) trains on
-Cityscapes, with SGD.
+Values are those of the authors' code; its paper (section 4.2) states the same ones.
 """
 
 from ml_collections import ConfigDict
@@ -9,9 +8,20 @@ from ml_collections import ConfigDict
 from configs import base
 
 
-def get_config(dataset: str = "streets") -> ConfigDict:
-    """The recipe of DABNet for `streets` (19 classes) or `camvid` (11 classes)."""
-    config = base.recipe("dabnet", dataset)
-    if dataset == "camvid":
-        config.preprocess.update(base.CAMVID_MEAN)
-    return config
+def get_config(arguments: str = "auto") -> ConfigDict:
+    """The recipe of DABNet; see `base.recipe`."""
+    return base.recipe("dabnet", arguments, camvid=_camvid, cityscapes=_cityscapes)
+
+
+def _camvid(config: ConfigDict) -> None:
+    config.preprocess.update(base.CAMVID_MEAN)
+
+
+def _cityscapes(config: ConfigDict) -> None:
+    config.preprocess.update(base.CITYSCAPES_MEAN)
+    config.augment.scale = base.DABNET_SCALES
+    # The code keeps batch / len(gpus) * pixels / 16 at least, and `gpus` is a string.
+    config.loss.update(class_weights=base.HRNET_WEIGHTS, **base.OHEM)
+    config.optim.update(name="sgd", momentum=0.9, weight_decay=1e-4)
+    config.schedule.update(peak_lr=4.5e-2, warmup_steps=500, warmup_factor=1 / 3)
+    config.train.update(num_epochs=1000, batch_size=8, eval_every_epochs=50)

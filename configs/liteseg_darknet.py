@@ -1,4 +1,4 @@
-"""LiteSeg on Darknet19: `configs/liteseg_darknet.py` or `…:camvid`."""
+"""`train.py --config configs/liteseg_darknet.py:cityscapes`, or another data set."""
 
 from functools import partial
 

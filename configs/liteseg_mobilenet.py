@@ -1,4 +1,4 @@
-"""LiteSeg on MobileNetV2: `configs/liteseg_mobilenet.py` or `…:camvid`."""
+"""`train.py --config configs/liteseg_mobilenet.py:cityscapes`, or another data set."""
 
 from functools import partial
 

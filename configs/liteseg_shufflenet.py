@@ -1,4 +1,4 @@
-"""LiteSeg on ShuffleNet: `configs/liteseg_shufflenet.py` or `…:camvid`."""
+"""`train.py --config configs/liteseg_shufflenet.py:cityscapes`, or another data set."""
 
 from functools import partial
 

@@ -111,6 +111,7 @@ SMALL = (
     "--config.train.log_every_steps=1",
     "--config.train.eval_every_epochs=1",
     "--config.augment.crop_hw=(96, 128)",
+    "--config.train.ema_decay=0.9",
     "--config.schedule.warmup_steps=2",
 )
 

@@ -1,6 +1,7 @@
 """Augmentation on the device: a pure function of (key, image, label)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,8 @@ class Augment:
     Attributes:
         crop_hw: height and width of what comes back.
         scale: the picture, as large as the network sees it in use, is enlarged by a
-            factor drawn uniformly from this range.
+            factor drawn uniformly from this range; more than two are factors of which
+            each is as likely.
         flip: mirror left and right with probability one half.
         rotation: the crop is turned about its centre by an angle drawn uniformly from
             `-rotation` to `rotation` degrees.
@@ -24,18 +26,19 @@ class Augment:
     """
 
     crop_hw: tuple[int, int]
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[float, ...] = (1.0, 1.0)
     flip: bool = True
     rotation: float = 0.0
     colour_jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        if len(self.crop_hw) != 2 or len(self.scale) != 2:
+        if len(self.crop_hw) != 2 or len(self.scale) < 2:
             raise ValueError(
                 "augment takes crop_hw=(height, width) and scale=(smallest, largest), "
                 f"got crop_hw={self.crop_hw}, scale={self.scale}."
             )
-        if not 0 < self.scale[0] <= self.scale[1] or not 0 <= self.colour_jitter < 1:
+        rising = sorted(self.scale) == list(self.scale)
+        if not rising or self.scale[0] <= 0 or not 0 <= self.colour_jitter < 1:
             raise ValueError(
                 "augment needs 0 < smallest <= largest scale and 0 <= colour_jitter < "
                 f"1, got scale={self.scale}, colour_jitter={self.colour_jitter}."
@@ -52,9 +55,11 @@ class Augment:
         """
         h, w = label.shape
         keys = jax.random.split(key, 5)
-        scale = jax.random.uniform(
-            keys[0], (), minval=self.scale[0], maxval=self.scale[1]
-        )
+        if len(self.scale) == 2:
+            low, high = self.scale
+            scale = jax.random.uniform(keys[0], (), minval=low, maxval=high)
+        else:
+            scale = jax.random.choice(keys[0], jnp.asarray(self.scale, jnp.float32))
         rows = _crop_positions(keys[1], h, self.crop_hw[0], scale)
         columns = _crop_positions(keys[2], w, self.crop_hw[1], scale)
         if self.flip:
@@ -74,6 +79,18 @@ class Augment:
             image = _jitter(keys[4], image, inside, self.colour_jitter)
         fill = jnp.asarray(fill, jnp.float32)
         return jnp.where(inside[..., None], image, fill), label
+
+
+def build_augments(
+    crop_hw: tuple[int, int],
+    more_crops_hw: tuple[tuple[int, int], ...] = (),
+    **settings: Any,
+) -> tuple[Augment, ...]:
+    """The section `config.augment`: an `Augment` for each size of crop.
+
+    Training takes them in turn, a step each, so that every size is one compiled step.
+    """
+    return tuple(Augment(tuple(hw), **settings) for hw in (crop_hw, *more_crops_hw))
 
 
 def _crop_positions(

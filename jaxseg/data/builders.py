@@ -1,7 +1,7 @@
 """TFDS builders of the data sets. Importing this file imports TensorFlow Datasets.
 
 `Camvid(data_dir=...)` and `Cityscapes(data_dir=...)` read their folder as `manual_dir`;
-`Streets(data_dir=...)` draws.
+`Streets(data_dir=...)` draws; `builder_of(source, ...)` takes any source.
 Examples are `image_id`, `image` uint8 (h, w, 3) and `label` uint8 (h, w, 1) with train
 ids and 255 for void.
 """
@@ -14,14 +14,11 @@ from jaxseg.data.sources import Source, open_source
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
-    source_class: type[Source]
+    source: type[Source] | Source  # the class, opened in `manual_dir`, or one opened
     only: str | None = None  # the one split to prepare; None for all
 
-    def _source(self, manual_dir: str) -> Source:
-        return open_source(self.source_class.name, manual_dir)
-
     def _info(self) -> tfds.core.DatasetInfo:
-        h, w = self.source_class.hw
+        h, w = self.source.hw
         features = tfds.features.FeaturesDict(
             {
                 "image_id": tfds.features.Text(),
@@ -37,7 +34,9 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        source = self._source(str(dl_manager.manual_dir))
+        source = self.source
+        if isinstance(source, type):
+            source = open_source(source.name, str(dl_manager.manual_dir))
         splits = source.splits if self.only is None else (self.only,)
         return {split: self._generate_examples(source, split) for split in splits}
 
@@ -57,7 +56,7 @@ class Camvid(_Builder):
         "manual_dir is the folder that holds train/, trainannot/, val/, valannot/, "
         "test/ and testannot/ of SegNet's CamVid."
     )
-    source_class = sources.CamVid
+    source = sources.CamVid
 
 
 class Cityscapes(_Builder):
@@ -67,18 +66,21 @@ class Cityscapes(_Builder):
         "manual_dir is the folder that holds leftImg8bit/, gtFine/ and gtCoarse/, or "
         "the official zip files of those names."
     )
-    source_class = sources.Cityscapes
+    source = sources.Cityscapes
 
 
 class Streets(_Builder):
     """Synthetic street scenes, 512x256, the 19 Cityscapes classes."""
 
-    source_class = sources.Streets
-
-    def _source(self, manual_dir: str) -> Source:
-        return sources.Streets()
+    source = sources.Streets()
 
 
-BUILDERS = {
-    builder.source_class.name: builder for builder in (Camvid, Cityscapes, Streets)
-}
+def builder_of(source: Source, split: str, data_dir: str) -> tfds.core.DatasetBuilder:
+    """A builder of one split of `source`, with shards under `data_dir`."""
+
+    class Prepared(_Builder, skip_registration=True):
+        name = source.name
+        MANUAL_DOWNLOAD_INSTRUCTIONS = None
+
+    Prepared.source, Prepared.only = source, split
+    return Prepared(data_dir=data_dir, file_format="array_record")

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from rich.progress import track
 
+from jaxseg import devices
 from jaxseg.data.sources import Source, check_split
 from jaxseg.errors import UserError
 from jaxseg.runtime import cache_dir
@@ -35,7 +36,7 @@ class Loader(Protocol):
     def batches(self, indices: np.ndarray) -> Iterator[Batch]:
         """For each row of `(n, b)` indices: `image` uint8 (b, h, w, 3), `label` uint8.
 
-        Arrays lie on the device.
+        Arrays are split by sample over the devices, whose number must divide b.
         """
 
 
@@ -85,12 +86,14 @@ class ResidentLoader:
     def __init__(self, source: Source, split: str) -> None:
         arrays = resident_arrays(source, split)
         self.ids = tuple(arrays["ids"].tolist())
-        self._images = jax.device_put(arrays["images"])
-        self._labels = jax.device_put(arrays["labels"])
+        self._images = devices.place(arrays["images"], devices.replicated())
+        self._labels = devices.place(arrays["labels"], devices.replicated())
 
     def batches(self, indices: np.ndarray) -> Iterator[Batch]:
-        for row in jax.device_put(indices.astype(np.int32)):
-            yield _take(self._images, self._labels, row)
+        for row in indices.astype(np.int32):
+            yield _take(
+                self._images, self._labels, devices.place(row, devices.by_sample())
+            )
 
 
 @jax.jit
@@ -146,18 +149,11 @@ class TfDataLoader:
 
     def __init__(self, source: Source, split: str) -> None:
         tf, tfds = _tensorflow()
-        from jaxseg.data import builders
+        from jaxseg.data.builders import builder_of
 
         folder = _prepared_folder(source, split) / "tfds"
-        builder = builders.BUILDERS[source.name](
-            data_dir=str(folder), file_format="array_record"
-        )
-        builder.only = split
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=str(getattr(source, "root", "")) or None
-            )
-        )
+        builder = builder_of(source, split, str(folder))
+        builder.download_and_prepare()
         self.ids = tuple(source.ids(split))
         self._features = builder.info.features
         self._records = builder.as_data_source(
@@ -167,6 +163,7 @@ class TfDataLoader:
 
     def batches(self, indices: np.ndarray) -> Iterator[Batch]:
         tf = self._tf
+        own = np.stack([devices.own_part(row) for row in indices])
 
         def fetch(row):
             return np.asarray(self._records.__getitems__(row.tolist()), object)
@@ -176,16 +173,16 @@ class TfDataLoader:
             return {"image": example["image"], "label": example["label"][..., 0]}
 
         dataset = (
-            tf.data.Dataset.from_tensor_slices(indices)
+            tf.data.Dataset.from_tensor_slices(own)
             .map(lambda row: tf.numpy_function(fetch, [row], tf.string))
-            .map(lambda records: tf.ensure_shape(records, indices.shape[1:]))
+            .map(lambda records: tf.ensure_shape(records, own.shape[1:]))
             .unbatch()
             .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-            .batch(indices.shape[1], drop_remainder=True)
+            .batch(own.shape[1], drop_remainder=True)
             .prefetch(tf.data.AUTOTUNE)
         )
         for batch in dataset.as_numpy_iterator():
-            yield jax.device_put(batch)
+            yield {name: devices.place_part(array) for name, array in batch.items()}
 
 
 def _tensorflow():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data.augment import Augment
+from jaxseg.data.augment import Augment, build_augments
 from jaxseg.data.preprocess import Preprocess
 
 FILL = (1.0, 2.0, 3.0)
@@ -133,3 +133,22 @@ def test_preprocess_is_a_mean_and_a_scale_per_channel():
     np.testing.assert_allclose(preprocess(jnp.asarray(IMAGE)), expected, rtol=1e-6)
     with pytest.raises(ValueError, match="three positive scales"):
         Preprocess(std=(1.0, 0.0, 1.0))
+
+
+def test_more_than_two_scales_are_the_factors_themselves():
+    # A ramp across the picture: its slope in the crop tells the factor.
+    image = np.broadcast_to(np.arange(64, dtype=np.uint8)[:, None], (64, 64, 3))
+    augment = Augment((8, 16), scale=(0.5, 1.0, 2.0), flip=False)
+    slopes = set()
+    for seed in range(24):
+        crop, _ = augment(jax.random.key(seed), image, image[..., 0], FILL)
+        slopes.add(round(float(np.median(np.diff(crop[1, :, 0]))), 3))
+    assert slopes == {2.0, 1.0, 0.5}
+
+
+def test_a_size_of_crop_each():
+    first, second = build_augments(
+        (8, 16), more_crops_hw=((12, 20),), scale=(0.5, 1.0), flip=False
+    )
+    assert first == Augment((8, 16), scale=(0.5, 1.0), flip=False)
+    assert second == Augment((12, 20), scale=(0.5, 1.0), flip=False)

@@ -5,39 +5,60 @@ checked: a file that cannot be trained on raises `UserError` with its name. Both
 TFDS builders and the resident arrays are made from it.
 """
 
+import os
 from pathlib import Path
 
 from jaxseg.data.sources.base import Source
 from jaxseg.data.sources.camvid import CamVid
+from jaxseg.data.sources.camvid_raw import CamVidRaw
 from jaxseg.data.sources.cityscapes import Cityscapes
+from jaxseg.data.sources.folder import Folder
 from jaxseg.data.sources.scenes import Streets
 from jaxseg.errors import UserError
 
-__all__ = ["SOURCES", "CamVid", "Cityscapes", "Source", "Streets"]
-__all__ += ["check_split", "open_source"]
+__all__ = ["SOURCES", "CamVid", "CamVidRaw", "Cityscapes", "Folder", "Source"]
+__all__ += ["Streets", "check_split", "data_folder", "open_source"]
 
-SOURCES = ("camvid", "cityscapes", "streets")
+# Name -> how it is opened, from its folder. Streets has none.
+_FROM_FOLDER = {
+    "camvid": CamVid,
+    "camvid_merged": lambda root: CamVidRaw(root, "camvid_merged"),
+    "camvid_pure": lambda root: CamVidRaw(root, "camvid_pure"),
+    "cityscapes": Cityscapes,
+    "folder": Folder,
+}
+SOURCES = (*_FROM_FOLDER, "streets")
+
+
+def data_folder(name: str, dir: str = "") -> Path:
+    """Where the data set `name` is looked for: `dir`, or `$JAXSEG_DATA/<name>`.
+
+    `JAXSEG_DATA` is `data` by default. Both CamVids of 960x720 share `camvid_raw`.
+    """
+    if dir:
+        return Path(dir).expanduser()
+    root = Path(os.environ.get("JAXSEG_DATA", "data")).expanduser()
+    raw = name in ("camvid_merged", "camvid_pure")
+    return root / ("camvid_raw" if raw else name)
 
 
 def open_source(name: str, dir: str = "") -> Source:
-    """The data set called `name`, read from the folder `dir` where it needs one.
+    """The data set called `name`, read from `data_folder(name, dir)` if it needs one.
 
     Raises:
         UserError: the name is unknown, the folder is missing, or one is given that the
             data set has no use for.
     """
-    if name == "camvid":
-        return CamVid(Path(dir).expanduser())
-    if name == "cityscapes":
-        return Cityscapes(Path(dir).expanduser())
     if name == "streets":
         if dir:
             raise UserError(
                 f"streets is drawn, not read: leave config.data.dir ({dir})."
             )
         return Streets()
-    known = ", ".join(SOURCES)
-    raise UserError(f"no data set is called {name!r}; there are: {known}.")
+    if name not in _FROM_FOLDER:
+        known = ", ".join(SOURCES)
+        raise UserError(f"no data set is called {name!r}; there are: {known}.")
+    return _FROM_FOLDER[name](data_folder(name, dir))
 
 
 def check_split(source: Source, split: str, labelled: bool = True) -> None:

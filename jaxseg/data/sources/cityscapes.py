@@ -56,6 +56,12 @@ class Cityscapes:
             )
         self._list = cache(self._list)
 
+    @classmethod
+    def is_in(cls, root: Path) -> bool:
+        """Whether `root` looks like a folder of Cityscapes."""
+        names = ("leftImg8bit", *_ZIPS["leftImg8bit"])
+        return any((root / name).exists() for name in names)
+
     def ids(self, split: str) -> list[str]:
         images = self._list("leftImg8bit", split)
         if not images:

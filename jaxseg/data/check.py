@@ -1,0 +1,219 @@
+"""Looks a data set over before hours go into it: python -m jaxseg.data.check --help"""
+
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from jaxseg.data.classes import VOID
+from jaxseg.data.sources import SOURCES, Source, check_split, open_source
+from jaxseg.errors import UserError
+
+# Above this share of void in a labelled split something is wrong: Cityscapes' fine
+# labels have 11 %, CamVid's 4 %; train ids read as label ids come out at 80 %.
+_VOID_LIMIT = 0.5
+
+
+@dataclass
+class SplitReport:
+    """What was found in one split.
+
+    Attributes:
+        samples: how many were listed.
+        errors: a sentence for everything that training cannot start with.
+        pixels: by train id, the last one void; int64 `(k + 1,)`.
+        pictures: in how many pictures each of those occurs; int64 `(k + 1,)`.
+        class_pixels_where: pixels of the pictures that a class occurs in; for median
+            frequency.
+        digests: of every picture's pixels, by sample id.
+    """
+
+    split: str
+    samples: int
+    errors: list[str] = field(default_factory=list)
+    pixels: np.ndarray | None = None
+    pictures: np.ndarray | None = None
+    class_pixels_where: np.ndarray | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+def check_quickly(source: Source, splits: Sequence[str]) -> None:
+    """Lists the files of `splits` and reads the first picture of each.
+
+    Raises:
+        UserError: training cannot start; the sentence is the first thing found.
+    """
+    for split in splits:
+        check_split(source, split)
+        source.read(split, source.ids(split)[0])
+
+
+def check(
+    source: Source, splits: Sequence[str], console: Console | None = None
+) -> list[SplitReport]:
+    """Reads every sample of `splits`; what cannot be read is listed, all of it."""
+    reports = [_check_split(source, split, console) for split in splits]
+    owner: dict[str, str] = {}
+    for report in reports:
+        for sample_id, digest in report.digests.items():
+            name = f"{report.split}/{sample_id}"
+            if digest in owner and owner[digest].split("/")[0] != report.split:
+                report.errors.append(
+                    f"{name} is the same picture as {owner[digest]}: remove one, or a "
+                    "score means nothing."
+                )
+            owner.setdefault(digest, name)
+    return reports
+
+
+def _check_split(source: Source, split: str, console: Console | None) -> SplitReport:
+    try:
+        ids = source.ids(split)
+    except UserError as error:
+        return SplitReport(split, 0, [str(error)])
+    k = len(source.table)
+    report = SplitReport(split, len(ids))
+    report.pixels, report.pictures, report.class_pixels_where = np.zeros(
+        (3, k + 1), np.int64
+    )
+
+    def look(sample_id: str):
+        try:
+            image, label = source.read(split, sample_id)
+        except UserError as error:
+            return sample_id, str(error), None, None
+        counts = np.bincount(np.where(label == VOID, k, label).ravel(), minlength=k + 1)
+        return sample_id, None, hashlib.sha256(image).hexdigest(), counts
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looked = track(
+            pool.map(look, ids),
+            f"Reading {source.name} {split}",
+            len(ids),
+            console=console,
+            transient=True,
+        )
+        for sample_id, error, digest, counts in looked:
+            if error:
+                report.errors.append(error)
+                continue
+            report.digests[sample_id] = digest
+            report.pixels += counts
+            report.pictures += counts > 0
+            report.class_pixels_where += np.where(counts > 0, counts.sum(), 0)
+    void = report.pixels[k] / max(report.pixels.sum(), 1)
+    if split not in source.unlabelled and void > _VOID_LIMIT:
+        report.errors.append(
+            f"{void:.0%} of the pixels of {split} are void: its label images are "
+            "probably train ids where label ids are expected (put back the original "
+            "files: jaxseg maps ids itself), or of another data set."
+        )
+    return report
+
+
+def weights(report: SplitReport) -> dict[str, np.ndarray]:
+    """Suggested class weights by rule, float64 `(k,)`; NaN for classes that are absent.
+
+    ENet (arXiv:1606.02147, section 5.2): 1 / ln(1.02 + share); ERFNet's code: 1.10;
+    median frequency (SegNet, arXiv:1511.00561): the median of the classes' frequencies
+    over this one's, a frequency being counted in the pictures that have the class.
+    """
+    pixels = report.pixels[:-1].astype(float)
+    share = pixels / max(pixels.sum(), 1)
+    where = report.class_pixels_where[:-1].astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        frequency = np.where(where > 0, pixels / where, np.nan)
+    present = pixels > 0
+    median = np.median(frequency[present]) if present.any() else np.nan
+    rules = {
+        "ENet": 1 / np.log(1.02 + share),
+        "ERFNet": 1 / np.log(1.10 + share),
+        "median frequency": median / frequency,
+    }
+    return {name: np.where(present, values, np.nan) for name, values in rules.items()}
+
+
+def print_report(source: Source, report: SplitReport, console: Console) -> None:
+    """A table of classes, weights to paste, and what is wrong."""
+    console.rule(f"{source.name} {report.split}: {report.samples} pictures")
+    labelled = report.split not in source.unlabelled
+    if labelled and report.pixels is not None and report.pixels.sum():
+        rules = weights(report)
+        table = Table()
+        for column in ("id", "class", "pixels %", "pictures", *rules):
+            table.add_column(column, justify="left" if column == "class" else "right")
+        total = report.pixels.sum()
+        for i, name in enumerate((*source.table.names, "void")):
+            values = [f"{w[i]:.4g}" for w in rules.values()] if name != "void" else []
+            table.add_row(
+                str(i) if name != "void" else str(VOID),
+                name,
+                f"{100 * report.pixels[i] / total:.3f}",
+                str(report.pictures[i]),
+                *values,
+            )
+        console.print(table)
+        ours = ",".join(f"{w:.4g}" for w in np.nan_to_num(rules["ERFNet"], nan=1.0))
+        console.print(f"--config.loss.class_weights='({ours})'", soft_wrap=True)
+        absent = [n for n, p in zip(source.table.names, report.pixels) if p == 0]
+        if absent:
+            console.print(f"never occurs: {', '.join(absent)}", soft_wrap=True)
+    for error in report.errors:
+        console.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxseg.data.check",
+        description="Reads every picture and label image of a data set and lists all "
+        "that is wrong with it, with what to do; then the share of each class, with "
+        "weights. The exit code says whether training may start.",
+    )
+    parser.add_argument("name", choices=SOURCES)
+    parser.add_argument(
+        "--dir", default="", help="where it lies; $JAXSEG_DATA/NAME by default"
+    )
+    parser.add_argument(
+        "--splits", help="such as train,val; by default all that are there"
+    )
+    options = parser.parse_args()
+    console = Console(highlight=False)
+    source = open_source(options.name, options.dir)
+    splits = options.splits.split(",") if options.splits else _present(source)
+    for split in splits:
+        check_split(source, split, labelled=False)
+    h, w = source.hw
+    console.print(f"{source.name}: {len(source.table)} classes, {w}x{h} pixels.")
+    for split in splits:
+        for remark in source.remarks(split):
+            console.print(remark, soft_wrap=True)
+    reports = check(source, splits, console)
+    for report in reports:
+        print_report(source, report, console)
+    wrong = sum(len(report.errors) for report in reports)
+    if wrong:
+        raise UserError(f"{wrong} things to mend before training (listed above).")
+    console.print("Nothing is wrong: training may start.")
+
+
+def _present(source: Source) -> list[str]:
+    """The splits to look at when none is named: those with samples, each once."""
+    splits = [s for s in source.splits if s != "trainval"]
+    if source.name == "cityscapes":  # few have the coarse ones
+        splits = [s for s in splits if s != "train_extra"]
+    return splits
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
