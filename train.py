@@ -8,7 +8,12 @@
       --config.train.batch_size=4 --config.augment.crop_hw="(240, 320)"
       any value of the config can be set
 
-The same command again goes on where it stopped; SIGTERM saves and exits with 0.
+  python train.py --config configs/esnet.py:cityscapes --init-from runs/esnet-coarse \\
+      --workdir runs/esnet-fine
+      starts from another run's weights, or from others' files; see the README
+
+The same command again goes on where it stopped; SIGTERM saves and exits with 0. All
+local devices are used; --distributed joins several processes.
 """
 
 from pathlib import Path
@@ -23,16 +28,39 @@ _CONFIG = config_flags.DEFINE_config_file("config", help_string="the recipe's fi
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "where the run is kept; runs/<name of the config file> by default"
 )
+_INIT_FROM = flags.DEFINE_string(
+    "init-from",
+    None,
+    "start a new run from the weights of a run's folder, a .pth file of the authors' "
+    "network or backbone, Darknet19's .weights, or `imagenet` (MobileNetV2)",
+)
+_INIT_PARTIAL = flags.DEFINE_bool(
+    "init-partial", False, "start although some of the network's arrays are not there"
+)
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed",
+    None,
+    "one of several processes: `auto` under SLURM, Kubernetes, MPI or on a TPU pod, "
+    "else COORDINATOR:PORT,NUMBER,COUNT",
+)
 
 
 def main() -> None:
     path = _config_file()
     runtime.setup()
+    if _DISTRIBUTED.value:
+        runtime.join_processes(_DISTRIBUTED.value)
+    from jaxseg.devices import is_main
     from jaxseg.training.loop import train
 
     workdir = _WORKDIR.value or f"runs/{path.stem}"
-    run, finished = train(_CONFIG.value, workdir)
-    if finished:
+    run, finished = train(
+        _CONFIG.value,
+        workdir,
+        init_from=_INIT_FROM.value,
+        init_partial=_INIT_PARTIAL.value,
+    )
+    if finished and is_main():
         print(
             f"Trained. What next:\n"
             f"  python eval.py --ckpt {workdir} --split val\n"

@@ -18,9 +18,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import linen as nn
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
-from jaxseg import models
+from jaxseg import devices, models
 from jaxseg.data.classes import ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
@@ -99,14 +100,18 @@ class Run:
         if (folder / _RECORD).is_file():
             run = cls(folder)
             for key, what in (("model", "network"), ("classes", "class table")):
-                was, now = run.record[key], json.loads(json.dumps(record[key]))
-                if was != now:
-                    raise UserError(
-                        f"{folder} was trained with another {what}: "
-                        f"{_difference(was, now)}; choose another --workdir or remove "
-                        "that folder."
-                    )
+                _refuse_change(folder, what, run.record[key], record[key])
+            was, now = (
+                {"name": r["config"].get("data", {}).get("name")}
+                for r in (run.record, record)
+            )
+            _refuse_change(folder, "data set", was, now)
             return run
+        if not devices.is_main():
+            raise UserError(
+                f"process {jax.process_index()} does not see {folder}; --workdir must "
+                "be a folder that all machines share."
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write_json(folder / _RECORD, record)
@@ -123,7 +128,8 @@ class Run:
 
     def save_record(self) -> None:
         """Writes `record` back to `run.json`, whole or not at all."""
-        _write_json(self.folder / _RECORD, self.record)
+        if devices.is_main():
+            _write_json(self.folder / _RECORD, self.record)
 
     def checkpoints(self, keep: int = 1, read_only: bool = False) -> "Checkpoints":
         """Its checkpoints; see `Checkpoints`."""
@@ -147,6 +153,8 @@ class Run:
             like = jax.eval_shape(
                 lambda x: model.init(jax.random.key(0), x, train=False), image
             )
+            here = SingleDeviceSharding(jax.local_devices()[0])
+            like = jax.tree.map(lambda x: x.update(sharding=here), like)
             return checkpoints.restore(step, {"variables": like})["variables"], step
 
 
@@ -271,6 +279,15 @@ class Checkpoints:
                 f"checkpoints before it are untouched ({kept}). Free some space and "
                 "run the same command again."
             ) from error
+
+
+def _refuse_change(folder: Path, what: str, was: Mapping, now: Mapping) -> None:
+    now = json.loads(json.dumps(now))
+    if was != now:
+        raise UserError(
+            f"{folder} was trained with another {what}: {_difference(was, now)}; "
+            "choose another --workdir or remove that folder."
+        )
 
 
 def _difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -7,7 +7,10 @@ import ctypes
 import logging
 import os
 import platform
+import re
 from pathlib import Path
+
+from jaxseg.errors import UserError
 
 NO_TUNING = "JAXSEG_NO_MALLOC_TUNING"
 
@@ -53,3 +56,34 @@ def setup() -> None:
 
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+
+
+def join_processes(how: str) -> None:
+    """Joins the processes that train together, by `jax.distributed`.
+
+    Args:
+        how: `auto`, where JAX detects the cluster (SLURM, Kubernetes, MPI, TPU pods),
+            or `host:port,number,count`: where process 0 listens, which one this is, and
+            how many there are.
+
+    Raises:
+        UserError: `how` is neither, or no cluster was detected.
+    """
+    import jax
+
+    if how == "auto":
+        try:
+            jax.distributed.initialize()
+        except (ValueError, RuntimeError) as error:
+            raise UserError(
+                f"--distributed=auto found no cluster ({error}); give "
+                "--distributed=HOST:PORT,NUMBER,COUNT."
+            ) from error
+        return
+    parts = re.fullmatch(r"(.+:\d+),(\d+),(\d+)", how)
+    if not parts or int(parts[2]) >= int(parts[3]):
+        raise UserError(
+            f"--distributed={how}: give `auto` or HOST:PORT,NUMBER,COUNT with NUMBER "
+            "from 0 to COUNT - 1."
+        )
+    jax.distributed.initialize(parts[1], int(parts[3]), int(parts[2]))

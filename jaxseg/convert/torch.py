@@ -3,8 +3,10 @@
 Works on mappings of names to NumPy arrays; PyTorch is not needed.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +14,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg import models
+from jaxseg.convert.files import read_darknet
 from jaxseg.convert.keys import MODULES
 
 
@@ -40,27 +43,103 @@ def convert_state_dict(
         ValueError: an entry that is needed is missing or has another shape.
     """
     keys = list(_torch_keys(name, num_classes))
-    missing = [torch_key for _, torch_key, _ in keys if torch_key not in state_dict]
-    used = {torch_key for _, torch_key, _ in keys}
-    report = Report(tuple(missing), tuple(k for k in state_dict if k not in used))
-    if missing:
+    flat, report = match_state_dict(name, state_dict, num_classes)
+    if report.missing:
         raise ValueError(
-            f"the state dict is not {name}'s: {len(missing)} of {len(keys)} entries "
-            f"are missing, the first is {missing[0]!r}; unused are "
+            f"the state dict is not {name}'s: {len(report.missing)} of {len(keys)} "
+            f"entries are missing, the first is {report.missing[0]!r}; unused are "
             f"{list(report.unused[:3])}."
         )
-    flat = {}
     for path, torch_key, shape in keys:
-        value = np.asarray(state_dict[torch_key])
-        if value.ndim == 4:
-            value = value.transpose(_AXES_FROM_TORCH[_is_transposed(path)])
-        if value.shape != shape:
+        if flat[path].shape != shape:
             raise ValueError(
                 f"{torch_key} does not fit {name} with {num_classes} classes: it is "
-                f"{value.shape} where {'/'.join(path)} is {shape} (our axis order)."
+                f"{flat[path].shape} where {'/'.join(path)} is {shape} (our axis "
+                "order)."
             )
-        flat[path] = value
     return unflatten_dict(flat), report
+
+
+def match_state_dict(
+    name: str, state_dict: Mapping[str, np.ndarray], num_classes: int = 19
+) -> tuple[dict[tuple[str, ...], np.ndarray], Report]:
+    """What of `state_dict` has a name in network `name`, by our path and axis order.
+
+    Shapes are not compared. The file of a LiteSeg backbone alone, with the names that
+    its authors or torchvision gave it, is recognised.
+    """
+    keys = list(_torch_keys(name, num_classes))
+    state_dict = _with_backbone_prefix(name, state_dict)
+    flat = {}
+    for path, torch_key, _ in keys:
+        if torch_key in state_dict:
+            value = np.asarray(state_dict[torch_key])
+            if value.ndim == 4:
+                value = value.transpose(_AXES_FROM_TORCH[_is_transposed(path)])
+            flat[path] = value
+    used = {torch_key for _, torch_key, _ in keys}
+    missing = tuple(key for _, key, _ in keys if key not in state_dict)
+    return flat, Report(missing, tuple(k for k in state_dict if k not in used))
+
+
+def convert_darknet(path: str | Path) -> dict[tuple[str, ...], np.ndarray]:
+    """LiteSeg's Darknet19 backbone from a Darknet `.weights` file, by our path.
+
+    Raises:
+        UserError: the file cannot be read or is too short.
+    """
+    keys = {path[1:]: shape for path, _, shape in _torch_keys("liteseg_darknet", 19)}
+    # In the order of the network, which is that of the file.
+    layers = sorted(
+        {p[1] for p in keys if p[0] == "backbone"}, key=lambda n: int(n[len("layer") :])
+    )
+    kernels = [keys["backbone", layer, "conv", "kernel"] for layer in layers]
+    shapes = [(out, inner, h, w) for h, w, inner, out in kernels]
+    flat = {}
+    for layer, found in zip(layers, read_darknet(path, shapes)):
+        at = ("backbone", layer)
+        kernel = found["kernel"].transpose(_AXES_FROM_TORCH[False])
+        flat["params", *at, "conv", "kernel"] = kernel
+        flat["params", *at, "norm", "scale"] = found["weight"]
+        flat["params", *at, "norm", "bias"] = found["bias"]
+        flat["batch_stats", *at, "norm", "mean"] = found["running_mean"]
+        flat["batch_stats", *at, "norm", "var"] = found["running_var"]
+    return flat
+
+
+# What LiteSeg's code puts before the names of its backbones' files.
+_BACKBONES = {
+    "liteseg_mobilenet": "mobile_features.",
+    "liteseg_shufflenet": "shuffle_features.module.",
+    "liteseg_darknet": "resnet_features.",
+}
+
+
+def _with_backbone_prefix(
+    name: str, state_dict: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    prefix = _BACKBONES.get(name)
+    if prefix is None or any(key.startswith(prefix) for key in state_dict):
+        return state_dict
+    if any(re.match(_NESTED, key) for key in state_dict):
+        state_dict = {_from_torchvision(key): v for key, v in state_dict.items()}
+    return {prefix + key: value for key, value in state_dict.items()}
+
+
+_NESTED = r"(features\.\d+\.conv)\.(\d)\.([01])\.(\w+)$"
+
+
+def _from_torchvision(key: str) -> str:
+    """torchvision nests convolution, norm and activation; the authors number them."""
+    nested = re.match(_NESTED, key)
+    if nested:
+        block, unit, part, leaf = nested.groups()
+        return f"{block}.{3 * int(unit) + int(part)}.{leaf}"
+    last = re.match(r"(features\.(\d+)\.conv)\.(\d)\.(\w+)$", key)
+    if last:  # the linear convolution and its norm, after one or two nested units
+        number = int(last[3]) + (2 if last[2] == "1" else 4)
+        return f"{last[1]}.{number}.{last[4]}"
+    return key
 
 
 def to_torch_state_dict(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxseg import devices
 from jaxseg.data.classes import VOID, ClassTable
 from jaxseg.data.loaders import Batch, Loader
 from jaxseg.data.preprocess import Preprocess
@@ -50,14 +51,15 @@ def evaluate(
         count: from `make_count`.
         progress: wraps the batches, `(batches, number) -> batches`, to show a bar.
     """
-    samples = len(loader.ids)
+    samples, batch_size = len(loader.ids), devices.round_up(batch_size)
+    variables = devices.replicate(variables)
     steps = -(-samples // batch_size)
     indices = np.arange(steps * batch_size).reshape(steps, batch_size)
     # The last batch is filled up with sample 0, which `real` leaves out of the count.
     batches = loader.batches(np.where(indices < samples, indices, 0))
     total = np.zeros((len(table), len(table)), np.int64)
     for batch, row in zip(progress(batches, steps), indices < samples):
-        total += np.asarray(count(variables, batch, jnp.asarray(row)), np.int64)
+        total += np.asarray(count(variables, batch, row), np.int64)
     return Scores(total, table)
 
 

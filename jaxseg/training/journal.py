@@ -63,6 +63,22 @@ class Journal:
         self._events.write_event(Event(wall_time=time.time(), step=step, **what))
 
 
+class Silence:
+    """A journal of a process that is not the one that writes."""
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        pass
+
+    def scalars(self, kind: str, step: int, values: dict[str, float]) -> None:
+        pass
+
+    def picture(self, step: int, grid: np.ndarray) -> None:
+        pass
+
+
 def _whole_lines(path: Path) -> list[str]:
     """Lines that end in a newline: a killed process may leave half a last one."""
     if not path.is_file():

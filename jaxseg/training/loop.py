@@ -13,11 +13,13 @@ import numpy as np
 import optax
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from jaxseg import models
-from jaxseg.data.augment import Augment
+from jaxseg import devices, models
+from jaxseg.data.augment import build_augments
+from jaxseg.data.check import check_quickly
 from jaxseg.data.loaders import Loader, epoch_order, load_split
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source, check_split, open_source
@@ -34,10 +36,17 @@ from jaxseg.inference.pictures import grid
 from jaxseg.inference.predictor import Predictor
 from jaxseg.runs import Checkpoints, Run, describe
 from jaxseg.training.bar import Bar
-from jaxseg.training.journal import Journal
+from jaxseg.training.journal import Journal, Silence
 from jaxseg.training.losses import CrossEntropy
 from jaxseg.training.optim import build_optimizer, build_schedule
-from jaxseg.training.step import TrainState, TrainStep, init_state, make_train_step
+from jaxseg.training.step import (
+    TrainState,
+    TrainStep,
+    init_state,
+    make_train_step,
+    state_of,
+)
+from jaxseg.training.transfer import transfer
 
 VALIDATION_SPLIT = "val"
 _PICTURES = 4  # rows of the picture grid
@@ -54,6 +63,8 @@ class TrainSettings:
         eval_every_epochs: validation after every so many epochs, and after the last.
         log_every_steps: how often metrics are written.
         keep_checkpoints: how many of the newest to keep beside the best one.
+        ema_decay: a moving average of weights and batch statistics is what is scored,
+            kept and used; 0 for none. See `make_train_step`.
     """
 
     num_epochs: int
@@ -62,6 +73,7 @@ class TrainSettings:
     eval_every_epochs: int = 1
     log_every_steps: int = 10
     keep_checkpoints: int = 2
+    ema_decay: float = 0.0
 
 
 @dataclass
@@ -94,14 +106,18 @@ def open_data(
 
 @dataclass(frozen=True)
 class Recipe:
-    """A config, built: every section is the arguments of one function."""
+    """A config, built: every section is the arguments of one function.
+
+    Attributes:
+        train_steps: one a size of crop, to be taken in turn.
+    """
 
     model: nn.Module
     preprocess: Preprocess
     settings: TrainSettings
     schedule: optax.Schedule
     tx: optax.GradientTransformation
-    train_step: TrainStep
+    train_steps: tuple[TrainStep, ...]
     seed: int
     total_steps: int
 
@@ -135,13 +151,25 @@ def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
         tx = section(build_optimizer, "optim", schedule=schedule)
         preprocess = section(Preprocess, "preprocess")
         loss = section(CrossEntropy, "loss")
-        augment = section(Augment, "augment")
-        _check_shapes(model, loss, augment.crop_hw)
-        step = make_train_step(model, tx, loss, augment, preprocess, config.seed)
+        augments = section(build_augments, "augment")
+        for augment in augments:
+            _check_shapes(model, loss, augment.crop_hw)
+        steps = tuple(
+            make_train_step(
+                *(model, tx, loss, augment, preprocess, config.seed),
+                ema_decay=settings.ema_decay,
+            )
+            for augment in augments
+        )
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
+    if settings.batch_size % jax.device_count():
+        raise UserError(
+            f"config.train.batch_size is {settings.batch_size}; it must be a multiple "
+            f"of {jax.device_count()}, the number of devices."
+        )
     return Recipe(
-        model, preprocess, settings, schedule, tx, step, config.seed, total_steps
+        model, preprocess, settings, schedule, tx, steps, config.seed, total_steps
     )
 
 
@@ -160,13 +188,21 @@ def _check_shapes(
 
 
 def train(
-    config: ConfigDict, workdir: str | Path, console: Console | None = None
+    config: ConfigDict,
+    workdir: str | Path,
+    console: Console | None = None,
+    init_from: str | None = None,
+    init_partial: bool = False,
 ) -> tuple[Run, bool]:
     """Trains what `config` describes in `workdir`, or goes on where it stopped.
 
     Killed at any moment and started again, it ends with the same weights, bit for bit
     (on the same machine and versions), as if it had not been killed. SIGTERM makes it
-    save and return.
+    save and return. Where `jax.distributed` was initialised, all processes call this
+    with the same arguments and a `workdir` that they share.
+
+    Args:
+        init_from, init_partial: what a new run's weights come from; see `transfer`.
 
     Returns:
         The run, and whether training came to its end.
@@ -175,13 +211,17 @@ def train(
         UserError: for anything that the user can mend; see its text.
     """
     console = console or Console(highlight=False)
+    console.quiet = console.quiet or not devices.is_main()
     data = call_with_section(open_data, "data", config.data)
+    check_quickly(data.source, (data.train_split, VALIDATION_SPLIT))
     samples = len(data.source.ids(data.train_split))
+    if not config.model.num_classes:  # a folder of the user's own
+        config.model.num_classes = len(data.source.table)
     recipe = build(config, samples, len(data.source.table))
     record = describe(
         config.model, data.source.table, recipe.preprocess, config.to_dict()
     )
-    run = Run.start(workdir, record)
+    run = _start(workdir, record)
     _note_changes(run, record, console)
     for remark in data.source.remarks(data.train_split):
         console.print(remark)
@@ -194,9 +234,19 @@ def train(
             run.checkpoints(recipe.settings.keep_checkpoints) as checkpoints,
             _StopSignal() as stop,
         ):
-            state = init_state(recipe.model, recipe.tx, recipe.seed, (64, 64))
-            state = _resumed(state, checkpoints, console)
-            with Journal(run.folder, int(state.step)) as journal:
+            decay = recipe.settings.ema_decay
+            state = init_state(recipe.model, recipe.tx, recipe.seed, (64, 64), decay)
+            if init_from and checkpoints.latest() is None:
+                name = config.model.name
+                loaded = transfer(name, state.trained, init_from, init_partial, console)
+                state = state_of(loaded, recipe.tx, decay)
+            state = _resumed(devices.replicate(state), checkpoints, console)
+            step = int(state.step)
+            with (
+                Journal(run.folder, step) if devices.is_main() else Silence() as (
+                    journal
+                )
+            ):
                 trainer = _Trainer(recipe, data, run, checkpoints, journal, console)
                 return run, trainer.fit(state, stop)
     except OSError as error:
@@ -205,6 +255,15 @@ def train(
             f"(free some space?) and run the same command again: it goes on from the "
             "newest checkpoint."
         ) from error
+
+
+def _start(workdir: str | Path, record: dict[str, Any]) -> Run:
+    """The run's folder; one process makes it before the others look."""
+    if devices.is_main():
+        Run.start(workdir, record)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("jaxseg run folder")
+    return Run.start(workdir, record)
 
 
 def _note_changes(run: Run, record: dict[str, Any], console: Console) -> None:
@@ -222,30 +281,52 @@ def _resumed(state: TrainState, checkpoints: Checkpoints, console: Console):
     latest = checkpoints.latest()
     if latest is None:
         return state
-    items = checkpoints.restore(latest, jax.eval_shape(_items, state))
+    like = jax.tree.map(
+        lambda x: x.update(sharding=devices.replicated()),
+        jax.eval_shape(_items, state),
+    )
+    items = checkpoints.restore(latest, like)
     console.print(f"Going on from step {latest}.")
-    return TrainState(**items["optimizer"], **items["variables"])
+    optimizer, variables = items["optimizer"], items["variables"]
+    if "trained" in optimizer:
+        trained = optimizer.pop("trained")
+        return TrainState(**optimizer, **trained, average=variables)
+    return TrainState(**optimizer, **variables)
 
 
 def _items(state: TrainState) -> dict[str, Any]:
     """A checkpoint's two items: what the network needs, and what training needs too."""
     optimizer = {"step": state.step, "opt_state": state.opt_state}
+    if state.average is not None:
+        optimizer["trained"] = state.trained
     return {"variables": state.variables, "optimizer": optimizer}
 
 
 class _StopSignal:
-    """Turns SIGTERM into a request that the loop reads between steps."""
+    """Turns SIGTERM into a request that the loop reads between steps.
+
+    Of several processes one may hear it; JAX has them agree on the step to stop after,
+    and listens itself.
+    """
 
     def __enter__(self) -> "_StopSignal":
-        self.requested = False
-        self._before = signal.signal(signal.SIGTERM, self._request)
+        self.requested, self._before = False, None
+        if jax.process_count() == 1:
+            self._before = signal.signal(signal.SIGTERM, self._request)
         return self
 
     def _request(self, *_: Any) -> None:
         self.requested = True
 
+    def is_due(self, step: int) -> bool:
+        """Whether training stops after `step`."""
+        if jax.process_count() > 1 and not self.requested:
+            self.requested = multihost_utils.reached_preemption_sync_point(step)
+        return self.requested
+
     def __exit__(self, *exception: Any) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
 
 
 class _Trainer:
@@ -313,16 +394,17 @@ class _Trainer:
         batches = self.data.train.batches(order)
         pending: list[tuple[int, np.ndarray, dict[str, jax.Array]]] = []
         started, waited = time.perf_counter(), 0.0
-        for row in order:
+        for position, row in enumerate(order, 1):
             before = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - before
-            state, metrics = self.recipe.train_step(state, batch)
+            train_step = self.recipe.train_steps[step % len(self.recipe.train_steps)]
+            state, metrics = train_step(state, batch)
             pending.append((step, row, metrics))
             step += 1
             if len(pending) > 1:  # the host stays one step ahead, no more
                 jax.block_until_ready(pending[-2])
-            last = row is order[-1] or stop.requested
+            last = position == len(order) or stop.is_due(step)
             if step % self.recipe.settings.log_every_steps == 0 or last:
                 self._log(pending, started, waited, bar)
                 pending, started, waited = [], time.perf_counter(), 0.0
@@ -386,7 +468,8 @@ class _Trainer:
             **scores.as_dict(),
         }
         self.journal.scalars("val", step, {k: result[k] for k in _CURVES})
-        self.journal.picture(step, self._pictures(state))
+        if devices.is_main():
+            self.journal.picture(step, self._pictures(state))
         best = self.run.record["scores"].get("best")
         self.run.record["scores"]["last"] = result
         if best is None or (result["miou"] or 0) > (best["miou"] or 0):
@@ -406,13 +489,14 @@ class _Trainer:
 
     def _pictures(self, state: TrainState) -> np.ndarray:
         """Some validation pictures: image | truth | prediction."""
-        samples = len(self.data.val.ids)
+        source, ids = self.data.source, self.data.val.ids
         # Spread over the split: neighbours in a split are often frames of one video.
-        rows = np.linspace(0, samples - 1, min(_PICTURES, samples)).astype(int)[None]
-        batch = jax.device_get(next(iter(self.data.val.batches(rows))))
-        predict = Predictor(self.recipe.model, state.variables, self.recipe.preprocess)
-        predicted = np.asarray(predict(batch["image"]))
-        return grid(batch["image"], batch["label"], predicted, self.data.source.table)
+        shown = np.linspace(0, len(ids) - 1, min(_PICTURES, len(ids))).astype(int)
+        pairs = [source.read(VALIDATION_SPLIT, ids[i]) for i in shown]
+        images, labels = map(np.stack, zip(*pairs))
+        variables = jax.device_get(state.variables)
+        predict = Predictor(self.recipe.model, variables, self.recipe.preprocess)
+        return grid(images, labels, np.asarray(predict(images)), source.table)
 
 
 _CURVES = ("miou", "pixel_accuracy")

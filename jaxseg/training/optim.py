@@ -7,19 +7,24 @@ from jaxseg.errors import UserError
 
 
 def build_schedule(
-    peak_lr: float, poly_power: float, total_steps: int, warmup_steps: int = 0
+    peak_lr: float,
+    poly_power: float,
+    total_steps: int,
+    warmup_steps: int = 0,
+    warmup_factor: float = 0.0,
 ) -> optax.Schedule:
-    """Polynomial decay to zero at `total_steps`, after a linear warm-up from zero.
+    """Polynomial decay to zero at `total_steps`, after a linear warm-up.
 
     Without warm-up it is the papers' "poly" policy: step s has the rate
-    `peak_lr * (1 - s / total_steps) ** poly_power`.
+    `peak_lr * (1 - s / total_steps) ** poly_power`. The warm-up rises from
+    `warmup_factor * peak_lr`, and the decay starts where it ends.
     """
     decay = optax.polynomial_schedule(
         peak_lr, 0.0, poly_power, max(total_steps - warmup_steps, 1)
     )
     if not warmup_steps:
         return decay
-    warmup = optax.linear_schedule(0.0, peak_lr, warmup_steps)
+    warmup = optax.linear_schedule(warmup_factor * peak_lr, peak_lr, warmup_steps)
     return optax.join_schedules([warmup, decay], [warmup_steps])
 
 
@@ -28,6 +33,7 @@ def build_optimizer(
     name: str,
     weight_decay: float,
     momentum: float = 0.9,
+    nesterov: bool = False,
 ) -> optax.GradientTransformation:
     """`adam` (betas 0.9, 0.999) or `sgd` (with `momentum`), after coupled L2.
 
@@ -39,7 +45,7 @@ def build_optimizer(
     """
     scalers = {
         "adam": optax.scale_by_adam(),
-        "sgd": optax.trace(decay=momentum),
+        "sgd": optax.trace(decay=momentum, nesterov=nesterov),
     }
     if name not in scalers:
         raise UserError(

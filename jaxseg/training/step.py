@@ -1,6 +1,6 @@
 """The train step: augmentation, network, loss, gradient, update; one program."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,16 +19,26 @@ from jaxseg.training.losses import CrossEntropy
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything that training carries from one step to the next; arrays only."""
+    """Everything that training carries from one step to the next; arrays only.
+
+    Attributes:
+        average: the moving average of `params` and `batch_stats`, or None.
+    """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: optax.OptState
+    average: dict[str, Any] | None = None
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What the network is applied with."""
+        """What the network is scored and used with."""
+        return self.average or self.trained
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        """What the next step starts from."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
@@ -36,7 +46,11 @@ TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]
 
 
 def init_state(
-    model: nn.Module, tx: optax.GradientTransformation, seed: int, hw: tuple[int, int]
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    seed: int,
+    hw: tuple[int, int],
+    ema_decay: float = 0.0,
 ) -> TrainState:
     """A state at step 0 with weights drawn from `seed`."""
 
@@ -44,16 +58,25 @@ def init_state(
     def init() -> TrainState:
         image = jnp.zeros((1, *hw, 3))
         variables = model.init(jax.random.key(seed), image, train=False)
-        params = variables["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            batch_stats=variables["batch_stats"],
-            opt_state=tx.init(params),
-        )
+        return state_of(variables, tx, ema_decay)
 
-    # Placed like a restored state: else a resumed run compiles its own train step.
-    return jax.device_put(init(), jax.local_devices()[0])
+    return init()
+
+
+def state_of(
+    variables: Mapping[str, Any], tx: optax.GradientTransformation, ema_decay: float
+) -> TrainState:
+    """A state at step 0 that starts from `variables`."""
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=tx.init(variables["params"]),
+    )
+    if not ema_decay:
+        return state
+    # A copy: the step gives the state's buffers away, and none may be given twice.
+    return state.replace(average=jax.tree.map(jnp.copy, state.trained))
 
 
 def make_train_step(
@@ -63,13 +86,20 @@ def make_train_step(
     augment: Augment,
     preprocess: Preprocess,
     seed: int,
+    ema_decay: float = 0.0,
 ) -> TrainStep:
     """A jitted `(state, batch) -> (state, metrics)`, which donates `state`.
 
     Its random numbers are a function of `seed` and `state.step`, so that a step that is
     taken again after a restart is the same step. With a model that has an `axis_name`,
     the returned function's `__wrapped__` is what `jax.pmap` maps: gradients and losses
-    are averaged over that axis, and each device draws its own numbers.
+    are averaged over that axis, and each device draws its own numbers. Without one, a
+    batch that is sharded over devices gives what the whole batch gives on one: batch
+    statistics, OHEM and the loss are over the global batch.
+
+    With `ema_decay` the state's `average` moves towards the new weights and batch
+    statistics by `1 - d`; d rises to `ema_decay` as (1 + step) / (10 + step), so that
+    the start is forgotten.
     """
     axis_name = model.axis_name
     scale = tuple(factor * preprocess.input_scale for factor in augment.scale)
@@ -105,7 +135,16 @@ def make_train_step(
             metrics, grads = jax.lax.pmean((metrics, grads), axis_name)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = TrainState(state.step + 1, params, batch_stats, opt_state)
+        average = None
+        if ema_decay:
+            taken = state.step.astype(jnp.float32)
+            decay = jnp.minimum(ema_decay, (1 + taken) / (10 + taken))
+            average = jax.tree.map(
+                lambda old, new: decay * old + (1 - decay) * new,
+                state.average,
+                {"params": params, "batch_stats": batch_stats},
+            )
+        state = TrainState(state.step + 1, params, batch_stats, opt_state, average)
         return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
 
     return train_step

@@ -1,29 +1,157 @@
 """Every recipe of configs/: it builds, and its network trains from the command line."""
 
 import importlib
+import itertools
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import ROOT, run, write_camvid
 from flax.traverse_util import flatten_dict
+from PIL import Image
 
 from jaxseg import models
+from jaxseg.data.streets import draw_scene
+from jaxseg.errors import UserError
 from jaxseg.runs import Run
 from jaxseg.training.loop import build
 
+# What every recipe is for, and what each is trained on below: two small pictures, a
+# size of crop each step, and one picture or two to validate.
+RECIPES = ("streets", "cityscapes", "camvid", "camvid_merged", "camvid_pure", "folder")
+RECIPES += ("cityscapes,modern", "camvid,modern")
+PROGRAM = """
+import importlib, json, sys
+import numpy as np
+from flax import linen as nn
+from jaxseg import models
+from jaxseg.data.sources import Streets, camvid_raw
+from jaxseg.runtime import setup
+from jaxseg.training.loop import train
+from rich.console import Console
+
+setup()
+names, trees, folder, recipes, tiny = json.loads(sys.argv[1])
+
+
+class Tiny(nn.Module):
+    num_classes: int
+    axis_name: None = None
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        x = nn.Conv(self.num_classes, (3, 3))(image)
+        return nn.BatchNorm(use_running_average=not train)(x)
+
+
+if tiny:
+    models.create = lambda name, num_classes, **_: Tiny(num_classes)
+Streets._SEEDS = {"train": range(2), "val": range(10_000, 10_001)}
+camvid_raw._published_splits = lambda: {"train": ["a", "b"], "val": ["c"]}
+for name in names:
+    for recipe in recipes:
+        config = importlib.import_module(f"configs.{name}").get_config(recipe)
+        config.data.dir = trees[recipe.split(",")[0]]
+        config.augment.crop_hw = (32, 64)
+        more = len(config.augment.more_crops_hw)
+        config.augment.more_crops_hw = ((32, 96), (64, 64), (64, 96))[:more]
+        config.train.update(
+            batch_size=2, eval_batch_size=2, num_epochs=2, eval_every_epochs=2,
+            log_every_steps=1,
+        )
+        train(config, f"{folder}/{name}/{recipe}", Console(quiet=True))
+"""
+
+
+def train_two_steps(names, trees, folder, *, tiny):
+    """Trains each recipe of the networks `names`, and looks at what it left."""
+    arguments = json.dumps([names, trees, str(folder), RECIPES, tiny])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, recipe in itertools.product(names, RECIPES):
+        run = Run(folder / name / recipe)
+        lines = map(json.loads, (run.folder / "metrics.jsonl").open())
+        losses = [line["loss"] for line in lines if line["kind"] == "train"]
+        assert len(losses) == 2 and np.isfinite(losses).all(), (name, recipe)
+        scores = run.record["scores"]["last"]
+        assert scores["step"] == 2 and 0 <= scores["miou"] < 1
+        assert ("from an input of" in scores["protocol"]) == (
+            run.record["config"]["preprocess"]["input_scale"] < 1
+        )
+        with run.checkpoints(read_only=True) as checkpoints:
+            assert checkpoints.find("last") == 2
+
+
+@pytest.fixture(scope="module")
+def trees(cityscapes_tree, tmp_path_factory):
+    """Data set -> a folder with two pictures to train on and some to validate."""
+    root = tmp_path_factory.mktemp("trees")
+    camvid = write_camvid(root / "camvid", {"train": 2, "val": 1})
+    raw, own = root / "raw", root / "own"
+    for folder in ("images", "labels"):
+        (raw / folder).mkdir(parents=True)
+    for i, name in enumerate("abc"):
+        image, label = draw_scene(i, (360, 480))
+        image, label = (a.repeat(2, 0).repeat(2, 1) for a in (image, label))
+        colours = np.array([(128, 64, 128), (128, 128, 128), (64, 0, 64)], np.uint8)
+        Image.fromarray(image).save(raw / "images" / f"{name}.png")
+        Image.fromarray(colours[label % 3]).save(raw / "labels" / f"{name}_L.png")
+        for kind, array in (("images", image), ("labels", label % 4)):
+            path = own / kind / ("val" if name == "c" else "train") / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array[:48, :64]).save(path)
+    (own / "dataset.yaml").write_text("classes: {a: 0, b: [1, 2]}\nvoid: 3\n")
+    raws = {"camvid_merged": raw, "camvid_pure": raw}
+    found = {"camvid": camvid, "cityscapes": cityscapes_tree, "folder": own, **raws}
+    return {"streets": "", **{name: str(path) for name, path in found.items()}}
+
+
+def test_every_recipe_trains_is_scored_and_kept(trees, tmp_path):
+    """With one convolution for a network: all else in a recipe is as it is."""
+    train_two_steps(models.names(), trees, tmp_path, tiny=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", models.names())
+def test_every_recipe_trains_its_network(name, trees, tmp_path):
+    train_two_steps([name], trees, tmp_path, tiny=False)
+
 
 @pytest.mark.parametrize("name", models.names())
-def test_every_recipe_builds_for_camvid(name):
-    config = importlib.import_module(f"configs.{name}").get_config("camvid")
-    recipe = build(config, samples=367, num_classes=11)
-    steps = config.train.num_epochs * (367 // config.train.batch_size)
-    assert recipe.total_steps == steps
-    # Where the warm-up ends the rate is the recipe's, at the end it is 0.
-    schedule = config.schedule
-    peak = float(recipe.schedule(schedule.warmup_steps))
-    assert peak == pytest.approx(schedule.peak_lr)
-    assert float(recipe.schedule(steps)) == 0
+def test_the_papers_schedules(name):
+    for dataset, samples, classes in (("camvid", 367, 11), ("cityscapes", 2975, 19)):
+        config = importlib.import_module(f"configs.{name}").get_config(dataset)
+        recipe = build(config, samples=samples, num_classes=classes)
+        steps = config.train.num_epochs * (samples // config.train.batch_size)
+        assert recipe.total_steps == steps
+        # Where the warm-up ends the rate is the recipe's, at the end it is 0.
+        schedule = config.schedule
+        peak = float(recipe.schedule(schedule.warmup_steps))
+        assert peak == pytest.approx(schedule.peak_lr)
+        assert float(recipe.schedule(steps)) == 0
+
+
+def test_auto_takes_cityscapes_where_it_lies(tmp_path, monkeypatch, capsys):
+    get_config = importlib.import_module("configs.dabnet").get_config
+    monkeypatch.setenv("JAXSEG_DATA", str(tmp_path))
+    assert get_config().data.name == "streets"
+    assert f"does not lie in {tmp_path}/cityscapes" in capsys.readouterr().out
+    (tmp_path / "cityscapes" / "leftImg8bit").mkdir(parents=True)
+    assert get_config().data.name == "cityscapes"
+    assert "so the data set is cityscapes" in capsys.readouterr().out
+    for arguments, sentence in (
+        ("camvid,best", "no recipe is called 'best'"),
+        ("streets,modern", "is for Cityscapes and CamVid, not for streets"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            get_config(arguments)
 
 
 @pytest.mark.slow

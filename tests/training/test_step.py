@@ -13,6 +13,7 @@ from jaxseg.data.augment import Augment
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
 from jaxseg.training.losses import CrossEntropy
+from jaxseg.training.optim import build_optimizer, build_schedule
 from jaxseg.training.step import init_state, make_train_step
 
 RNG = np.random.default_rng(0)
@@ -56,6 +57,54 @@ def test_a_step_that_is_wrapped_by_pmap_equals_the_jitted_one():
     assert np.isfinite(metrics["loss"][0]) and int(after.step[0]) == 1
 
 
+def test_the_average_follows_weights_and_statistics():
+    model = models.create("dabnet", num_classes=3, dilations1=(2,), dilations2=(4,))
+    tx, augment = optax.sgd(0.1), Augment((16, 16), scale=(0.8, 1.2))
+    step = make_train_step(
+        model, tx, CrossEntropy(), augment, Preprocess(), seed=7, ema_decay=0.15
+    )
+    state = init_state(model, tx, 0, (16, 16), ema_decay=0.15)
+    expected = jax.device_get(state.trained)
+    for taken in range(3):
+        state, _ = step(state, BATCH)
+        # The first step's (1 + 0) / (10 + 0) is below 0.15, the later ones are not.
+        decay = np.float32(0.1 if taken == 0 else 0.15)
+        expected = jax.tree.map(
+            lambda old, new, d=decay: d * old + (1 - d) * np.asarray(new),
+            expected,
+            state.trained,
+        )
+    trained = jax.tree.leaves(state.trained)
+    assert jax.tree.structure(state.variables) == jax.tree.structure(state.trained)
+    pairs = zip(jax.tree.leaves(state.variables), jax.tree.leaves(expected), trained)
+    for average, value, latest in pairs:
+        np.testing.assert_allclose(average, value, rtol=1e-5, atol=1e-6)
+        assert (np.asarray(average) != np.asarray(latest)).any()
+
+
+def test_the_warm_up_starts_at_its_factor():
+    schedule = build_schedule(
+        0.3, 0.9, total_steps=100, warmup_steps=10, warmup_factor=1 / 3
+    )
+    np.testing.assert_allclose(float(schedule(0)), 0.1, rtol=1e-6)
+    np.testing.assert_allclose(float(schedule(5)), 0.2, rtol=1e-6)
+    np.testing.assert_allclose(float(schedule(10)), 0.3, rtol=1e-6)
+    np.testing.assert_allclose(float(schedule(55)), 0.3 * 0.5**0.9, rtol=1e-5)
+
+
+def test_nesterov_is_pytorch_s():
+    """Values by hand: v = 0.9 v + g; the step is g + 0.9 v, or v without Nesterov."""
+    for nesterov, steps in ((False, (1.0, 1.9)), (True, (1.9, 2.71))):
+        tx = build_optimizer(
+            lambda step: 0.5, "sgd", weight_decay=0.0, momentum=0.9, nesterov=nesterov
+        )
+        params = {"bias": jnp.zeros(1)}
+        state = tx.init(params)
+        for step in steps:
+            updates, state = tx.update({"bias": jnp.ones(1)}, state, params)
+            np.testing.assert_allclose(updates["bias"], -0.5 * step, rtol=1e-6)
+
+
 def build(*overrides):
     from configs import esnet
     from jaxseg.training.loop import build
@@ -80,13 +129,13 @@ def test_a_config_builds_for_each_data_set():
     from configs import esnet
     from jaxseg.training.loop import build
 
-    for name, classes in (("camvid", 11), ("streets", 19)):
+    for name, classes in (("camvid", 11), ("streets", 19), ("camvid,modern", 11)):
         config = esnet.get_config(name)
         recipe = build(config, samples=367, num_classes=classes)
         assert recipe.model.num_classes == classes
         per_epoch = 367 // config.train.batch_size
         assert recipe.total_steps == config.train.num_epochs * per_epoch
-    with pytest.raises(UserError, match="'mars'; there are: camvid, streets"):
+    with pytest.raises(UserError, match="'mars'; there are: auto, camvid, .*, streets"):
         esnet.get_config("mars")
 
 
