@@ -35,6 +35,7 @@ def describe(
     table: ClassTable,
     preprocess: Preprocess,
     config: Mapping[str, Any],
+    init_from: str | None = None,
 ) -> dict[str, Any]:
     """What `run.json` holds when a run starts; `model` is `create`'s arguments."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -44,6 +45,7 @@ def describe(
         "classes": asdict(table),
         "preprocess": asdict(preprocess),
         "config": json.loads(json.dumps(config)),
+        "init_from": init_from,
         "versions": {name: metadata.version(name) for name in packages},
         "device": jax.devices()[0].device_kind,
         "scores": {},

@@ -218,9 +218,8 @@ def train(
     if not config.model.num_classes:  # a folder of the user's own
         config.model.num_classes = len(data.source.table)
     recipe = build(config, samples, len(data.source.table))
-    record = describe(
-        config.model, data.source.table, recipe.preprocess, config.to_dict()
-    )
+    table, sections = data.source.table, config.to_dict()
+    record = describe(config.model, table, recipe.preprocess, sections, init_from)
     run = _start(workdir, record)
     _note_changes(run, record, console)
     for remark in data.source.remarks(data.train_split):
@@ -241,11 +240,9 @@ def train(
                 loaded = transfer(name, state.trained, init_from, init_partial, console)
                 state = state_of(loaded, recipe.tx, decay)
             state = _resumed(devices.replicate(state), checkpoints, console)
-            step = int(state.step)
+            writes = devices.is_main()
             with (
-                Journal(run.folder, step) if devices.is_main() else Silence() as (
-                    journal
-                )
+                Journal(run.folder, int(state.step)) if writes else Silence() as journal
             ):
                 trainer = _Trainer(recipe, data, run, checkpoints, journal, console)
                 return run, trainer.fit(state, stop)

@@ -156,6 +156,7 @@ def test_a_second_stage_starts_where_the_first_ended(camvid_tree, tmp_path):
     )
     assert code == 0, err
     assert f"From {first}:" in out and "loaded," in out
+    assert Run(second).record["init_from"] == str(first)
     stages = [Run(f).variables("last")[0]["params"] for f in (first, second)]
     for a, b in zip(*map(jax.tree.leaves, stages), strict=True):
         # Not equal: the average of equal weights is rounded.
