@@ -1,6 +1,7 @@
 """DABNet: `train.py --config configs/dabnet.py:camvid`, or another data set.
 
-Values are those of the authors' code; its paper (section 4.2) states the same ones.
+Values are those of the authors' code. The paper (section 4.2) states the same ones, but
+for OHEM, its class weights and the warm-up, which it leaves out.
 """
 
 from ml_collections import ConfigDict

@@ -116,6 +116,7 @@ def resident_arrays(source: Source, split: str) -> dict[str, np.ndarray]:
                     pool.map(lambda sample_id: source.read(split, sample_id), ids),
                     description=f"Preparing {source.name} {split}",
                     total=len(ids),
+                    disable=not devices.is_main(),
                 )
             )
         arrays = {

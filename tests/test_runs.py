@@ -1,0 +1,30 @@
+"""What a run folder says of itself, and what it is not taken for."""
+
+import pytest
+
+from jaxseg.data.classes import CITYSCAPES
+from jaxseg.data.preprocess import Preprocess
+from jaxseg.errors import UserError
+from jaxseg.runs import Run, describe
+
+MODEL = {"name": "dabnet", "num_classes": 19}
+
+
+def record(data):
+    config = {"data": {"name": data}}
+    return describe(MODEL, CITYSCAPES, Preprocess(input_scale=0.5), config)
+
+
+def test_a_run_reads_what_it_wrote(tmp_path):
+    Run.start(tmp_path, record("streets"))
+    run = Run(tmp_path)
+    assert run.preprocess == Preprocess(input_scale=0.5)
+    assert run.table == CITYSCAPES and run.record["init_from"] is None
+    assert run.model().num_classes == 19
+
+
+def test_a_run_on_another_data_set_with_the_same_classes_is_refused(tmp_path):
+    Run.start(tmp_path, record("streets"))
+    Run.start(tmp_path, record("streets"))
+    with pytest.raises(UserError, match="data set: name is 'streets' there and 'citys"):
+        Run.start(tmp_path, record("cityscapes"))
