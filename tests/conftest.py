@@ -24,6 +24,8 @@ def cache(tmp_path_factory) -> Path:
     """An empty cache folder, for this process and for those that tests start."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["JAXSEG_CACHE"] = str(folder)
+    # Small programs too: the processes that tests start have most of them in common.
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
     return folder
 

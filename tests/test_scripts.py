@@ -117,7 +117,7 @@ def test_truncated_png(camvid_tree, tmp_path):
 
 def test_unknown_data_set():
     result = run("train.py", "--config=configs/esnet.py:mars")
-    assert_one_sentence(result, "'mars'; there are: camvid, streets")
+    assert_one_sentence(result, "'mars'; there are: auto, camvid,")
 
 
 def test_unknown_network(camvid_tree, tmp_path):
