@@ -47,6 +47,15 @@ def tune_allocator() -> bool:
     return all([mallopt(parameter, value) for parameter, value in settings])
 
 
+def compiler_options() -> dict[str, int]:
+    """What XLA is told when it compiles a network that is deployed."""
+    import jax
+
+    # 256 by default; 512 was 3 to 8 % faster with AVX-512.
+    options = {"cpu": {"xla_cpu_prefer_vector_width": 512}}
+    return options.get(jax.default_backend(), {})
+
+
 def setup() -> None:
     """Tunes the allocator and keeps compiled programs between runs."""
     tune_allocator()

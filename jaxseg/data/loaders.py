@@ -29,9 +29,11 @@ class Loader(Protocol):
 
     Attributes:
         ids: one name a sample; index i is the sample `ids[i]`.
+        hw: size of every picture.
     """
 
     ids: tuple[str, ...]
+    hw: tuple[int, int]
 
     def batches(self, indices: np.ndarray) -> Iterator[Batch]:
         """For each row of `(n, b)` indices: `image` uint8 (b, h, w, 3), `label` uint8.
@@ -85,7 +87,7 @@ class ResidentLoader:
 
     def __init__(self, source: Source, split: str) -> None:
         arrays = resident_arrays(source, split)
-        self.ids = tuple(arrays["ids"].tolist())
+        self.ids, self.hw = tuple(arrays["ids"].tolist()), source.hw
         self._images = devices.place(arrays["images"], devices.replicated())
         self._labels = devices.place(arrays["labels"], devices.replicated())
 
@@ -155,7 +157,7 @@ class TfDataLoader:
         folder = _prepared_folder(source, split) / "tfds"
         builder = builder_of(source, split, str(folder))
         builder.download_and_prepare()
-        self.ids = tuple(source.ids(split))
+        self.ids, self.hw = tuple(source.ids(split)), source.hw
         self._features = builder.info.features
         self._records = builder.as_data_source(
             split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES

@@ -1,6 +1,7 @@
 """Scoring a network on a split."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,57 +11,69 @@ from flax import linen as nn
 
 from jaxseg import devices
 from jaxseg.data.classes import VOID, ClassTable
-from jaxseg.data.loaders import Batch, Loader
+from jaxseg.data.loaders import Loader
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source
 from jaxseg.evaluation.scores import Scores, confusion_matrix
-from jaxseg.inference.predictor import predict_logits
+from jaxseg.inference.predictor import deploy, segment
 
 SEEN = ", SEEN IN TRAINING"
 
 
-def make_count(
-    model: nn.Module, preprocess: Preprocess, table: ClassTable
-) -> Callable[[Any, Batch, jax.Array], jax.Array]:
-    """A jitted `(variables, batch, real) -> confusion matrix` of one batch.
-
-    `real` `(b,)` says which samples are not padding. Logits are compared at the size of
-    the truth.
-    """
-
-    @jax.jit
-    def count(variables, batch, real):
-        logits = predict_logits(model, variables, preprocess, batch["image"])
-        label = jnp.where(real[:, None, None], batch["label"], VOID)
-        return confusion_matrix(jnp.argmax(logits, -1), label, len(table))
-
-    return count
-
-
-def evaluate(
-    count: Callable[[Any, Batch, jax.Array], jax.Array],
-    variables: Any,
-    loader: Loader,
-    batch_size: int,
-    table: ClassTable,
-    progress: Callable[[Iterator, int], Iterator] = lambda batches, total: batches,
-) -> Scores:
-    """Scores of the whole split: every sample once, whatever the batch size.
+class Evaluator:
+    """Scores a network's weights, as they come, on splits.
 
     Args:
-        count: from `make_count`.
-        progress: wraps the batches, `(batches, number) -> batches`, to show a bar.
+        model, preprocess: of the recipe; the network is scored as it is deployed.
+        table: the classes.
+        batch_size: rounded up to a multiple of the devices.
     """
-    samples, batch_size = len(loader.ids), devices.round_up(batch_size)
-    variables = devices.replicate(variables)
-    steps = -(-samples // batch_size)
-    indices = np.arange(steps * batch_size).reshape(steps, batch_size)
-    # The last batch is filled up with sample 0, which `real` leaves out of the count.
-    batches = loader.batches(np.where(indices < samples, indices, 0))
-    total = np.zeros((len(table), len(table)), np.int64)
-    for batch, row in zip(progress(batches, steps), indices < samples):
-        total += np.asarray(count(variables, batch, row), np.int64)
-    return Scores(total, table)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocess: Preprocess,
+        table: ClassTable,
+        batch_size: int,
+    ) -> None:
+        self._model, self._preprocess, self._table = model, preprocess, table
+        self._batch_size = devices.round_up(batch_size)
+
+        # Logits are compared at the size of the truth.
+        @partial(jax.jit, static_argnums=0)
+        def count(deployed, variables, batch, real):
+            found = segment(deployed, variables, preprocess, batch["image"])
+            label = jnp.where(real[:, None, None], batch["label"], VOID)
+            return confusion_matrix(found, label, len(table))
+
+        self._count = count
+
+    def __call__(
+        self,
+        variables: Any,
+        loader: Loader,
+        progress: Callable[[Iterator, int], Iterator] = lambda batches, total: batches,
+    ) -> Scores:
+        """Scores of the whole split: every sample once, whatever the batch size.
+
+        Args:
+            variables: as trained.
+            progress: wraps the batches, `(batches, number) -> batches`, to show a bar.
+        """
+        variables = jax.device_get(variables)
+        deployed, variables = deploy(
+            self._model, variables, self._preprocess, loader.hw
+        )
+        variables = devices.replicate(variables)
+        samples, n = len(loader.ids), self._batch_size
+        steps = -(-samples // n)
+        indices = np.arange(steps * n).reshape(steps, n)
+        # The last batch is filled up with sample 0, which `real` leaves out.
+        batches = loader.batches(np.where(indices < samples, indices, 0))
+        total = np.zeros((len(self._table),) * 2, np.int64)
+        for batch, real in zip(progress(batches, steps), indices < samples):
+            total += np.asarray(self._count(deployed, variables, batch, real), np.int64)
+        return Scores(total, self._table)
 
 
 def protocol(

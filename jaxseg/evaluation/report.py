@@ -12,7 +12,7 @@ from rich.table import Table
 from jaxseg.data.loaders import load_split
 from jaxseg.data.sources import check_split, open_source
 from jaxseg.errors import UserError
-from jaxseg.evaluation.evaluate import evaluate, make_count, protocol
+from jaxseg.evaluation.evaluate import Evaluator, protocol
 from jaxseg.runs import Run
 
 
@@ -43,12 +43,11 @@ def score_run(
     check_split(source, split)
     variables, step = run.variables(which)
     loader = load_split(source, split, data["loader"])
-    scores = evaluate(
-        make_count(run.model(), run.preprocess, run.table),
+    batch_size = config["train"]["eval_batch_size"]
+    evaluator = Evaluator(run.model(), run.preprocess, run.table, batch_size)
+    scores = evaluator(
         variables,
         loader,
-        config["train"]["eval_batch_size"],
-        run.table,
         lambda batches, total: track(
             batches, f"Scoring {source.name} {split}", total, transient=True
         ),

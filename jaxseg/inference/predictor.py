@@ -1,5 +1,7 @@
 """Pixels to label map, in one XLA program."""
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -8,46 +10,103 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.models import pad_to_multiple
+from jaxseg.models import fold, pad_to_multiple
+from jaxseg.models.primitives import (
+    Lowering,
+    Pair,
+    current_lowering,
+    deployed_lowering,
+    lowering,
+)
 from jaxseg.models.resize import resize_bilinear
+from jaxseg.models.sizes import padded_hw
+from jaxseg.runtime import compiler_options
+
+OUTPUTS = ("labels", "logits")
+# A size has its program and its folded weights, 80 MB of them for Darknet19.
+_SIZES_KEPT = 8
 
 
-def predict_logits(
-    model: nn.Module, variables: Any, preprocess: Preprocess, image: jax.Array
+def deploy(
+    model: nn.Module, variables: Any, preprocess: Preprocess, hw: Pair
+) -> tuple[nn.Module, Any]:
+    """`fold` for pictures of `hw`, which the network sees resized and padded."""
+    return fold(model, variables, padded_hw(preprocess.network_hw(*hw)))
+
+
+def segment(
+    model: nn.Module,
+    variables: Any,
+    preprocess: Preprocess,
+    image: jax.Array,
+    output: str = "labels",
 ) -> jax.Array:
-    """Logits `(b, h, w, k)` of uint8 RGB `(b, h, w, 3)` of any size.
+    """Classes, uint8 `(b, h, w)`, or logits `(b, h, w, k)` of uint8 `(b, h, w, 3)`.
 
     The picture is resized as `preprocess.input_scale` says. A size that the network
-    does not take is padded at the bottom and right, and the logits are cropped again.
-    Where it was resized, the logits are enlarged to the picture's size.
+    does not take is padded at the bottom and right, and what comes out is cropped
+    again. Where the picture was resized, the logits are enlarged to its size.
+
+    Args:
+        model, variables: from `deploy`.
+        output: "labels" or "logits".
     """
-    h, w = preprocess.network_hw(*image.shape[1:3])
-    seen = image
-    if (h, w) != image.shape[1:3]:
-        seen = resize_bilinear(image.astype(jnp.float32), (h, w), align_corners=False)
-    padded = preprocess(pad_to_multiple(seen))
-    logits = model.apply(variables, padded, train=False)[:, :h, :w]
-    return resize_bilinear(logits, image.shape[1:3], align_corners=False)
+    hw = h, w = preprocess.network_hw(*image.shape[1:3])
+    seen, resized = image, hw != image.shape[1:3]
+    if resized:
+        seen = resize_bilinear(image.astype(jnp.float32), hw, align_corners=False)
+    x = preprocess(pad_to_multiple(seen))
+    # On a CPU only the operands of matrix products are faster in bfloat16.
+    if current_lowering().platform not in ("cpu", "textbook"):
+        x = x.astype(model.dtype)
+    labels = output == "labels"
+    y = model.clone(labels=labels and not resized).apply(variables, x, train=False)
+    y = y[:, :h, :w]
+    if resized:
+        y = resize_bilinear(y, image.shape[1:3], align_corners=False)
+        return jnp.argmax(y, -1).astype(jnp.uint8) if labels else y
+    return y
 
 
 class Predictor:
     """Maps uint8 RGB pictures to uint8 class ids of the same height and width.
 
-    Called with `(h, w, 3)` it returns `(h, w)`, with `(b, h, w, 3)` `(b, h, w)`. A size
-    is compiled when it first comes.
+    Called with `(h, w, 3)` it returns `(h, w)`, with `(b, h, w, 3)` `(b, h, w)`. The
+    network is folded and compiled when a size first comes; `program` does so before.
+
+    Attributes:
+        output: "labels", or "logits" for float logits `(..., h, w, k)`.
+        how: the lowering; None is `deployed_lowering`'s.
     """
 
     def __init__(
-        self, model: nn.Module, variables: Any, preprocess: Preprocess
+        self,
+        model: nn.Module,
+        variables: Any,
+        preprocess: Preprocess,
+        output: str = "labels",
+        how: Lowering | None = None,
     ) -> None:
-        self._variables = jax.device_put(variables)
+        if output not in OUTPUTS:
+            raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}.")
+        self.output, self.how = output, how or deployed_lowering()
+        self._model, self._preprocess = model, preprocess
+        self._variables = jax.device_get(variables)
+        self.program = lru_cache(_SIZES_KEPT)(self._program)
 
-        @jax.jit
-        def labels(variables, image):
-            logits = predict_logits(model, variables, preprocess, image)
-            return jnp.argmax(logits, -1).astype(jnp.uint8)
+    def _program(self, b: int, h: int, w: int) -> Callable[[jax.Array], jax.Array]:
+        """The compiled program for `b` pictures of `h` x `w`, from device to device."""
 
-        self._labels = labels
+        def run(variables, image):
+            return segment(model, variables, self._preprocess, image, self.output)
+
+        image = jax.ShapeDtypeStruct((b, h, w, 3), jnp.uint8)
+        with lowering(self.how):
+            model, variables = deploy(
+                self._model, self._variables, self._preprocess, (h, w)
+            )
+            lowered = jax.jit(run).lower(variables, image)
+        return partial(lowered.compile(compiler_options()), jax.device_put(variables))
 
     def __call__(self, image: np.ndarray | jax.Array) -> jax.Array:
         """The label map; raises `ValueError` for anything but uint8 RGB."""
@@ -56,6 +115,6 @@ class Predictor:
                 "a picture must be uint8 (h, w, 3) or (b, h, w, 3), got "
                 f"{image.dtype} {image.shape}."
             )
-        if image.ndim == 3:
-            return self._labels(self._variables, image[None])[0]
-        return self._labels(self._variables, image)
+        batch = image[None] if image.ndim == 3 else image
+        y = self.program(*batch.shape[:3])(batch)
+        return y[0] if image.ndim == 3 else y

@@ -17,9 +17,8 @@ from jaxseg.models.layers import (
     ConvNormAct,
     DepthwiseNormAct,
     Unit,
-    avg_pool3,
-    max_pool2,
 )
+from jaxseg.models.primitives import avg_pool3, max_pool2, max_pool3
 
 EPS = 1e-5  # of every batch norm
 
@@ -137,7 +136,7 @@ class ShuffleNet(Unit):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
         x = Conv(24, (3, 3), 2, **self.common, name="stem")(x)
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool3(x)
         for stage, features, units in ((2, 384, 4), (3, 768, 8), (4, 1536, 4)):
             for i in range(units):
                 unit = ShuffleUnit(

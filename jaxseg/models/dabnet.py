@@ -17,13 +17,14 @@ from jaxseg.models.layers import (
     ConvTranspose,
     DepthwisePair,
     Downsampler,
+    Network,
     NormAct,
     Unit,
     Upsampler,
-    avg_pool3,
     kaiming_normal,
 )
-from jaxseg.models.resize import adaptive_avg_pool, resize_bilinear
+from jaxseg.models.primitives import avg_pool3, core
+from jaxseg.models.resize import adaptive_avg_pool, resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
 
 EPS = 1e-3  # of every batch norm, in the authors' code
@@ -46,6 +47,7 @@ class DABModule(Unit):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = self.carry(x)
         c = x.shape[-1]
         if c % 2:
             raise ValueError(f"DABModule halves c: c must be even, got {x.shape}.")
@@ -60,12 +62,12 @@ class DABModule(Unit):
             name="squeeze",
         )
         pair = partial(DepthwisePair, use_bias=False, **kwargs)
-        y = NormAct(**kwargs, name="norm_in")(x, train=train)
-        y = squeeze(y, train=train)
+        y = NormAct(**kwargs, name="norm_in")(core(x), train=train)
+        y = self.carry(squeeze(y, train=train), (max(self.dilation, 1), 0))
         plain = pair(1, name="plain")(y, train=train)
         dilated = pair(self.dilation, name="dilated")(y, train=train)
         y = NormAct(**kwargs, name="norm_sum")(plain + dilated, train=train)
-        return x + Conv(c, (1, 1), **conv, **self.common, name="expand")(y)
+        return core(x) + Conv(c, (1, 1), **conv, **self.common, name="expand")(y)
 
 
 class ERFDecoder(Unit):
@@ -75,6 +77,7 @@ class ERFDecoder(Unit):
     """
 
     num_classes: int
+    labels: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -83,7 +86,9 @@ class ERFDecoder(Unit):
             x = up(x, train=train)
             for i in range(2):
                 x = FCU(3, **self.common, name=f"fcu{c}_{i}")(x, train=train)
-        head = ConvTranspose(self.num_classes, (2, 2), **self.common, name="deconv")
+        head = ConvTranspose(
+            self.num_classes, (2, 2), labels=self.labels, **self.common, name="deconv"
+        )
         return head(x)
 
 
@@ -122,7 +127,7 @@ class SPPHead(Unit):
         )(x)
 
 
-class DABNet(Unit):
+class DABNet(Network):
     """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`.
 
     Takes h, w that are multiples of 4 or one less. 756,643 parameters for 19 classes.
@@ -130,13 +135,12 @@ class DABNet(Unit):
     training script).
 
     Attributes:
-        num_classes: k.
+        num_classes, labels: see `Network`.
         dilations1, dilations2: of the modules of DAB blocks 1 and 2.
         squeeze_dilation: of the 3x3 convolution that every module begins with.
         head: "bilinear", or Table 2's "erf" (a decoder; h, w multiples of 8) or "spp".
     """
 
-    num_classes: int = 19
     dilations1: tuple[int, ...] = (2, 2, 2)
     dilations2: tuple[int, ...] = (4, 4, 8, 8, 16, 16)
     squeeze_dilation: int = 1
@@ -155,7 +159,7 @@ class DABNet(Unit):
         unit = partial(ConvNormAct, kernel_size=(3, 3), **conv, **kwargs)
         dab = partial(DABModule, squeeze_dilation=self.squeeze_dilation, **self.common)
         # The authors shrink the image by repeated 3x3 averages, one a stage.
-        pooled = [avg_pool3(image.astype(self.dtype))]
+        pooled = [avg_pool3(self.cast(image))]
         for _ in range(2):
             pooled.append(avg_pool3(pooled[-1]))
 
@@ -179,13 +183,14 @@ class DABNet(Unit):
         x = jnp.concatenate([x, second, pooled[2]], -1)
         x = NormAct(**kwargs, name="norm3")(x, train=train)
         if self.head == "erf":
-            return ERFDecoder(self.num_classes, **self.common, name="erf")(
-                x, train=train
+            decoder = ERFDecoder(
+                self.num_classes, self.labels, **self.common, name="erf"
             )
+            return decoder(x, train=train)
         if self.head == "spp":
             head = SPPHead(self.num_classes, **self.common, name="spp")
             x = head(x, train=train)
         else:
             head = Conv(self.num_classes, (1, 1), **conv, **self.common, name="head")
             x = head(x)
-        return resize_bilinear(x, image.shape[1:3], align_corners=False)
+        return resize_head(x, image.shape[1:3], align_corners=False, labels=self.labels)

@@ -15,9 +15,11 @@ from jaxseg.models.layers import (
     ConvTranspose,
     Downsampler,
     Dropout2d,
+    Network,
     Unit,
     Upsampler,
 )
+from jaxseg.models.primitives import Map, core
 from jaxseg.models.sizes import check_input
 
 EPS = 1e-3  # of every batch norm, in the authors' code
@@ -40,7 +42,8 @@ class FCU(Unit):
     zero_init_residual: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+        x = self.carry(x)
         unit = partial(ConvNormAct, x.shape[-1], **self.common)
         tall, wide = (self.kernel, 1), (1, self.kernel)
         y = unit(tall, act="relu", name="tall1")(x, train=train)
@@ -54,7 +57,7 @@ class FCU(Unit):
         )
         y = last(y, train=train)
         y = Dropout2d(self.dropout, name="dropout")(y, train=train)
-        return nn.relu(x + y)
+        return nn.relu(core(x) + y)
 
 
 class PFCU(Unit):
@@ -72,17 +75,19 @@ class PFCU(Unit):
     zero_init_residual: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+        x = self.carry(x)
         unit = partial(ConvNormAct, x.shape[-1], **self.common)
         y = unit((3, 1), act="relu", name="tall")(x, train=train)
         y = unit((1, 3), norm=EPS, act="relu", name="wide")(y, train=train)
+        y = self.carry(y)
         shared = BatchNorm(
             EPS,
             initial_scale=0.0 if self.zero_init_residual else 1.0,
             **self.common,
             name="norm",
         )
-        total = x
+        total = core(x)
         for d in self.dilations:
             z = unit((3, 1), dilation=(d, 1), act="relu", name=f"tall_d{d}")(
                 y, train=train
@@ -94,7 +99,7 @@ class PFCU(Unit):
         return nn.relu(total)
 
 
-class ESNet(Unit):
+class ESNet(Network):
     """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`, any h and w.
 
     A symmetric encoder and decoder without skip connections. 1,659,071 parameters for
@@ -103,7 +108,7 @@ class ESNet(Unit):
     published no initialisation.
 
     Attributes:
-        num_classes: k.
+        num_classes, labels: see `Network`.
         zero_init_residual: start the last batch norm of every FCU and PFCU at scale 0,
             so that each of them begins as the identity (torchvision's option of that
             name; not the authors'). From PyTorch's default the gradient grows
@@ -111,7 +116,6 @@ class ESNet(Unit):
             gets under way.
     """
 
-    num_classes: int = 19
     zero_init_residual: bool = False
 
     @nn.compact
@@ -140,6 +144,8 @@ class ESNet(Unit):
         x = up(16, name="up5")(x, train=train)
         for i in range(2):
             x = fcu(3, name=f"fcu5_{i}")(x, train=train)
-        head = ConvTranspose(self.num_classes, (2, 2), **self.common, name="deconv")
+        head = ConvTranspose(
+            self.num_classes, (2, 2), labels=self.labels, **self.common, name="deconv"
+        )
         # Of a size that is no multiple of 8 the authors' output is the next one's.
         return head(x)[:, : image.shape[1], : image.shape[2]]

@@ -16,11 +16,13 @@ from jaxseg.models.layers import (
     DepthwisePair,
     Downsampler,
     Dropout2d,
+    Network,
     Unit,
     Upsampler,
     kaiming_normal,
     relu6,
 )
+from jaxseg.models.primitives import Map, core
 from jaxseg.models.sizes import check_input
 
 EPS = 1e-3  # of every batch norm, in the authors' code
@@ -41,7 +43,8 @@ class EERM(Unit):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+        x = self.carry(x, (1, 1))
         pair = partial(DepthwisePair, use_bias=True, norm=EPS, act=None, **self.common)
         mix = partial(
             ConvNormAct,
@@ -56,20 +59,18 @@ class EERM(Unit):
         y = pair(self.dilation, name="pair2")(y, train=train)
         y = mix(name="mix2")(y, train=train)
         y = Dropout2d(self.dropout, name="dropout")(y, train=train)
-        return relu6(x + y)
+        return relu6(core(x) + y)
 
 
-class FDDWNet(Unit):
+class FDDWNet(Network):
     """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`; h, w multiples of 8.
 
     807,951 parameters for 19 classes. Convolutions start from N(0, 2 / fan_in), biases
     and transposed convolutions as PyTorch's defaults (the authors' training script).
 
     Attributes:
-        num_classes: k.
+        num_classes, labels: see `Network`.
     """
-
-    num_classes: int = 19
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -82,7 +83,7 @@ class FDDWNet(Unit):
         x = down(64, name="down2")(x, train=train)
         for i in range(5):
             x = eerm(1, 0.03, name=f"eerm2_{i}")(x, train=train)
-        quarter = x
+        quarter = x = self.carry(x, (1, 1))
         x = down(128, name="down3")(x, train=train)
         for i, d in enumerate((1, 2, 5, 9, 1, 2, 5, 9, 2, 5, 9, 17, 2, 5, 9, 17)):
             x = eerm(d, 0.3, name=f"eerm3_{i}")(x, train=train)
@@ -95,5 +96,7 @@ class FDDWNet(Unit):
         x = relu6(x + eerm(1, name="skip5")(skip, train=train))
         for i in range(2):
             x = eerm(1, name=f"eerm5_{i}")(x, train=train)
-        head = ConvTranspose(self.num_classes, (2, 2), **self.common, name="deconv")
+        head = ConvTranspose(
+            self.num_classes, (2, 2), labels=self.labels, **self.common, name="deconv"
+        )
         return head(x)

@@ -11,8 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.models.layers import Conv, ConvNormAct, DepthwiseNormAct, Unit
-from jaxseg.models.resize import resize_bilinear
+from jaxseg.models.layers import Conv, ConvNormAct, DepthwiseNormAct, Network, Unit
+from jaxseg.models.primitives import core, mean_over_channels, mean_over_pixels
+from jaxseg.models.resize import resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
 
 EPS = 1e-5  # of every batch norm
@@ -50,11 +51,12 @@ class FPEBlock(Unit):
             )
         kwargs = dict(use_bias=False, norm=EPS, **self.common)
         conv = partial(ConvNormAct, kernel_size=(1, 1), **kwargs)
+        x = self.carry(x)
         y = conv(hidden, act="relu", name="expand")(x, train=train)
         results = []
         for i, group in enumerate(jnp.split(y, len(self.rates), -1)):
             if self.chain and self.stride == 1 and i > 0:
-                group = group + results[-1]
+                group = group + core(results[-1])
             branch = DepthwiseNormAct(
                 (3, 3),
                 stride=self.stride,
@@ -63,10 +65,10 @@ class FPEBlock(Unit):
                 **kwargs,
                 name=f"branch{i}",
             )
-            results.append(branch(group, train=train))
-        y = jnp.concatenate(results, -1)
+            results.append(self.carry(branch(group, train=train)))
+        y = jnp.concatenate([core(result) for result in results], -1)
         y = conv(self.features, name="project")(y, train=train)
-        return x + y if x.shape == y.shape else y
+        return core(x) + y if x.shape == y.shape else y
 
 
 class MEU(Unit):
@@ -91,23 +93,23 @@ class MEU(Unit):
         weight = partial(conv, bias_init=nn.initializers.ones)
         high = conv(self.features, name="high")(high)
         low = conv(self.features, name="low")(low)
-        mean = high.mean((1, 2), keepdims=True)
+        mean = mean_over_pixels(high)
         channels = nn.relu(weight(self.features, name="channel")(mean))
         high = resize_bilinear(high, low.shape[1:3], align_corners=False)
         if self.spatial:
-            pixels = weight(1, name="spatial")(low.mean(-1, keepdims=True))
+            pixels = weight(1, name="spatial")(mean_over_channels(low))
             high = high * nn.relu(pixels)
         return low * channels + high
 
 
-class FPENet(Unit):
+class FPENet(Network):
     """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`, any h and w.
 
     378,391 parameters for 19 classes. Weights start as PyTorch's defaults (the paper
     states no initialisation), but see `MEU`.
 
     Attributes:
-        num_classes: k.
+        num_classes, labels: see `Network`.
         p, q: number of blocks of stages 2 and 3.
         rates, chain: see `FPEBlock`; of stages 2 and 3.
         long_skip: the first block's output of a stage joins the last one's, and so
@@ -116,7 +118,6 @@ class FPENet(Unit):
             convolutions and resizing, without low-level maps).
     """
 
-    num_classes: int = 19
     p: int = 3
     q: int = 9
     rates: tuple[int, ...] = (1, 2, 4, 8)
@@ -162,7 +163,9 @@ class FPENet(Unit):
                 spatial = self.decoder == "meu"
                 x = MEU(features, spatial, **self.common, name=f"meu{stage}")(x, low)
         head = Conv(self.num_classes, (1, 1), **self.common, name="classifier")
-        return resize_bilinear(head(x), image.shape[1:3], align_corners=False)
+        return resize_head(
+            head(x), image.shape[1:3], align_corners=False, labels=self.labels
+        )
 
     def _join(self, first: jax.Array, last: jax.Array) -> jax.Array:
         return jnp.concatenate([first, last], -1) if self.long_skip else last

@@ -2,23 +2,36 @@
 
 A *unit* is what the papers' blocks are composed of: a convolution with its batch norm
 and activation, a down-sampling concatenation, a transposed convolution with batch
-norm. Parameters have one layout (`kernel` is `(kh, kw, in / groups, out)`); how a
-primitive is computed (the textbook `lax` call or an arithmetic equal that is faster on
-a platform) is decided here, at trace time, and nowhere else.
+norm. It has the form in which it is trained and, beside it, the folded one that is
+deployed: see `jaxseg.models.fold`. `kernel` is `(kh, kw, in / groups, out)`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
-NHWC = ("NHWC", "HWIO", "NHWC")
-Pair = tuple[int, int]
+from jaxseg.models.primitives import (
+    Map,
+    Pair,
+    carry,
+    channel_sum,
+    conv2d,
+    conv2d_transpose,
+    conv2d_transpose_labels,
+    core,
+    current_lowering,
+    depthwise2d,
+    max_pool2,
+    named,
+)
+
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
 
@@ -51,236 +64,7 @@ def kaiming_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Ar
     return std * jax.random.normal(key, shape, dtype)
 
 
-def conv2d(
-    x: jax.Array,
-    kernel: jax.Array,
-    *,
-    stride: int = 1,
-    dilation: Pair = (1, 1),
-    padding: int | None = None,
-    groups: int = 1,
-) -> jax.Array:
-    """Convolves `(b, h, w, ci)` with `(kh, kw, ci / groups, co)`.
-
-    Padding is symmetric, `padding` pixels a side; None stands for
-    `dilation * (k - 1) / 2`, which at stride 1 keeps h and w.
-    """
-    pads = _padding(kernel.shape[:2], dilation)
-    if padding is not None:
-        pads = ((padding, padding),) * 2
-    geometry = (stride, dilation, pads)
-    if jax.default_backend() == "cpu" and x.shape[-1] >= 32 and groups == 1:
-        return _conv2d_cpu(geometry, x, kernel)
-    return _conv2d_lax(geometry, x, kernel, groups)
-
-
-def _padding(kernel_hw: Pair, dilation: Pair) -> tuple[Pair, Pair]:
-    tall, wide = ((d * (k - 1) // 2,) * 2 for k, d in zip(kernel_hw, dilation))
-    return tall, wide
-
-
-def _conv2d_lax(geometry, x, kernel, groups=1):
-    stride, dilation, pads = geometry
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        pads,
-        rhs_dilation=dilation,
-        dimension_numbers=NHWC,
-        feature_group_count=groups,
-    )
-
-
-def _pad(geometry, x):
-    return jnp.pad(x, [(0, 0), *geometry[2], (0, 0)])
-
-
-def _taps(geometry, kernel_hw, out_hw, padded):
-    """What each tap of a kernel sees of a padded map: a list of `(b, *out_hw, c)`."""
-    stride, dilation, _ = geometry
-    b, c = padded.shape[0], padded.shape[-1]
-
-    def tap(i, j):
-        top, left = i * dilation[0], j * dilation[1]
-        bottom, right = (
-            first + (n - 1) * stride + 1 for first, n in zip((top, left), out_hw)
-        )
-        window = (0, top, left, 0), (b, bottom, right, c), (1, stride, stride, 1)
-        return lax.slice(padded, *window)
-
-    return [tap(i, j) for i in range(kernel_hw[0]) for j in range(kernel_hw[1])]
-
-
-# XLA:CPU computes the weight gradient of a convolution up to 4 times slower than the
-# same sum written as one matrix product over the shifted inputs; with few channels the
-# two are equal.
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _conv2d_cpu(geometry, x, kernel):
-    return _conv2d_lax(geometry, x, kernel)
-
-
-def _conv2d_cpu_fwd(geometry, x, kernel):
-    return _conv2d_lax(geometry, x, kernel), (x, kernel)
-
-
-def _conv2d_cpu_bwd(geometry, residuals, g):
-    x, kernel = residuals
-    _, pullback = jax.vjp(lambda x: _conv2d_lax(geometry, x, kernel), x)
-    kh, kw = kernel.shape[:2]
-    taps = _taps(geometry, (kh, kw), g.shape[1:3], _pad(geometry, x))
-    kernel_gradient = _pixel_products(jnp.concatenate(taps, -1), g)
-    return *pullback(g), kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
-
-
-_conv2d_cpu.defvjp(_conv2d_cpu_fwd, _conv2d_cpu_bwd)
-
-
-def depthwise2d(
-    x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: Pair = (1, 1)
-) -> jax.Array:
-    """Convolves each channel of `(b, h, w, c)` with its own of `(kh, kw, 1, c)`.
-
-    Padding as in `conv2d`. kh and kw are odd.
-    """
-    geometry = (stride, dilation, _padding(kernel.shape[:2], dilation))
-    if jax.default_backend() == "cpu":
-        return _depthwise_cpu(geometry, x, kernel)
-    return _conv2d_lax(geometry, x, kernel, x.shape[-1])
-
-
-# XLA:CPU's grouped convolution is a naive loop, 40 times slower than these sums.
-def _depthwise_sum(geometry, x, kernel):
-    stride = geometry[0]
-    out_hw = tuple(-(-n // stride) for n in x.shape[1:3])
-    weights = kernel.reshape(-1, x.shape[-1])
-    # The padded input exists once: XLA:CPU would compute it anew inside every tap.
-    padded = lax.optimization_barrier(_pad(geometry, x))
-    taps = _taps(geometry, kernel.shape[:2], out_hw, padded)
-    return sum(tap * weight for tap, weight in zip(taps, weights))
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _depthwise_cpu(geometry, x, kernel):
-    return _depthwise_sum(geometry, x, kernel)
-
-
-def _depthwise_cpu_fwd(geometry, x, kernel):
-    return _depthwise_sum(geometry, x, kernel), (x, kernel)
-
-
-def _depthwise_cpu_bwd(geometry, residuals, g):
-    x, kernel = residuals
-    if geometry[0] == 1:
-        x_gradient = _depthwise_sum(geometry, g, kernel[::-1, ::-1])
-    else:
-        _, pullback = jax.vjp(lambda x: _depthwise_sum(geometry, x, kernel), x)
-        (x_gradient,) = pullback(g)
-    padded = lax.optimization_barrier(_pad(geometry, x))
-    taps = _taps(geometry, kernel.shape[:2], g.shape[1:3], padded)
-    sums = [_channel_sum((tap * g).astype(jnp.float32)) for tap in taps]
-    return x_gradient, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
-
-
-_depthwise_cpu.defvjp(_depthwise_cpu_fwd, _depthwise_cpu_bwd)
-
-
-def conv2d_transpose(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Doubles `(b, h, w, ci)` to `(b, 2h, 2w, co)` with `(k, k, ci, co)`, k = 2 or 3.
-
-    PyTorch's `ConvTranspose2d(stride=2)`, with `padding=1, output_padding=1` for k = 3
-    and neither for k = 2; `kernel` is not flipped (tap `(i, j)` of PyTorch is `[i, j]`
-    here).
-    """
-    k = kernel.shape[0]
-    if k not in (2, 3):
-        raise ValueError(f"conv2d_transpose takes 2x2 or 3x3 kernels, got {k}x{k}.")
-    return _conv2d_transpose(x, kernel)
-
-
-# One matrix product gives every tap's share; the four output phases are sums of shifted
-# slices of it, so no zero that was inserted is ever multiplied. The gradients are
-# written out because XLA:CPU is slow at those of the phases.
-@jax.custom_vjp
-def _conv2d_transpose(x, kernel):
-    b, h, w, _ = x.shape
-    k, _, ci, co = kernel.shape
-    shares = jnp.einsum("bhwi,yxio->bhwyxo", x, kernel)
-    if k == 2:
-        return shares.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, co)
-    padded = jnp.pad(shares, [(0, 0), (0, 1), (0, 1), (0, 0), (0, 0), (0, 0)])
-    # Output row 2y takes tap 1 of input row y; row 2y + 1 takes 2 of y and 0 of y + 1.
-    taps = {0: [(1, 0)], 1: [(2, 0), (0, 1)]}
-
-    def phase(py: int, px: int) -> jax.Array:
-        return sum(
-            padded[:, dy : dy + h, dx : dx + w, ky, kx]
-            for ky, dy in taps[py]
-            for kx, dx in taps[px]
-        )
-
-    rows = [jnp.stack([phase(py, 0), phase(py, 1)], 3) for py in (0, 1)]
-    return jnp.stack(rows, 2).reshape(b, 2 * h, 2 * w, co)
-
-
-def _conv2d_transpose_fwd(x, kernel):
-    return _conv2d_transpose(x, kernel), (x, kernel)
-
-
-def _conv2d_transpose_bwd(residuals, g):
-    x, kernel = residuals
-    k, _, ci, co = kernel.shape
-    geometry = (2, (1, 1), ((k // 3,) * 2,) * 2)
-    x_gradient = _conv2d_lax(geometry, g, kernel.transpose(0, 1, 3, 2))
-    taps = _taps(geometry, (k, k), x.shape[1:3], _pad(geometry, g))
-    by_tap = _pixel_products(x, jnp.concatenate(taps, -1)).reshape(ci, k, k, co)
-    return x_gradient, by_tap.transpose(1, 2, 0, 3).astype(kernel.dtype)
-
-
-_conv2d_transpose.defvjp(_conv2d_transpose_fwd, _conv2d_transpose_bwd)
-
-
-def _pixel_products(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Outer products summed over pixels: `(..., c)`, `(..., d)` to float32 `(c, d)`."""
-    return lax.dot_general(
-        x.reshape(-1, x.shape[-1]),
-        y.reshape(-1, y.shape[-1]),
-        (((0,), (0,)), ((), ())),
-        preferred_element_type=jnp.float32,
-    )
-
-
-def max_pool2(x: jax.Array) -> jax.Array:
-    """Takes the maximum of 2x2 blocks: `(b, h, w, c) -> (b, h // 2, w // 2, c)`.
-
-    An odd last row or column is left out. The gradient goes to the first of equal
-    values, as in PyTorch; `jnp.maximum` would split it.
-    """
-    h, w = x.shape[1:3]
-    x = x[:, : h - h % 2, : w - w % 2]
-    rows = jnp.where(x[:, ::2] >= x[:, 1::2], x[:, ::2], x[:, 1::2])
-    left, right = rows[:, :, ::2], rows[:, :, 1::2]
-    return jnp.where(left >= right, left, right)
-
-
-def avg_pool3(x: jax.Array) -> jax.Array:
-    """Averages 3x3 windows at stride 2: `(b, h, w, c) -> (b, ceil(h/2), ceil(w/2), c)`.
-
-    One row and column of zeros a side count as values: always a ninth of the sum.
-    """
-    h, w = (-(-n // 2) for n in x.shape[1:3])
-    x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    x = sum(x[:, i : i + 2 * h - 1 : 2] for i in range(3))
-    return sum(x[:, :, i : i + 2 * w - 1 : 2] for i in range(3)) * (1 / 9)
-
-
-def _channel_sum(x: jax.Array) -> jax.Array:
-    """Sums `(..., c)` to `(c,)`, in two stages: 2 times faster than one on XLA:CPU."""
-    c = x.shape[-1]
-    rows = x.size // c
-    group = next(k for k in (16, 8, 4, 2, 1) if rows % k == 0)
-    partial_sums = x.reshape(rows // group, group * c).sum(0)
-    return lax.optimization_barrier(partial_sums).reshape(group, c).sum(0)
+Weights = Mapping[str, Any]  # of a unit: name -> float64 array, or the same of a part
 
 
 class Unit(nn.Module, kw_only=True):
@@ -291,15 +75,57 @@ class Unit(nn.Module, kw_only=True):
         axis_name: the mapped axis over which `jax.pmap` or `shard_map` split the
             batch, so that batch statistics are those of the whole batch; None under
             plain `jax.jit`, where the batch is whole.
+        folded: the form that `jaxseg.models.fold` makes: batch norms are part of the
+            kernels, and maps keep the dtype of the image whatever `dtype` is.
     """
 
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    folded: bool = False
 
     @property
     def common(self) -> dict[str, Any]:
         """The attributes that a unit hands on to the units inside it."""
-        return dict(dtype=self.dtype, axis_name=self.axis_name)
+        return dict(dtype=self.dtype, axis_name=self.axis_name, folded=self.folded)
+
+    def cast(self, x: Map) -> Map:
+        """A map in the dtype that the unit computes in."""
+        return x if self.folded else x.astype(self.dtype)
+
+    def carry(self, x: Map, margin: Pair = (0, 0)) -> Map:
+        """What several parts of a unit read, in the folded form in memory once.
+
+        See `primitives.carry`; in training, where autodiff keeps it anyway, `x`.
+        """
+        return carry(x, margin) if self.folded else x
+
+    def fold(
+        self, weights: Callable[[tuple[str, ...]], Weights], hw: Pair
+    ) -> Weights | None:
+        """The weights of the folded form; None: those of the parts, each folded.
+
+        Args:
+            weights: parameters and statistics below a path, as float64.
+            hw: size of the unit's input.
+        """
+
+
+def affine(norm: Weights, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Gain and shift of a batch norm in evaluation: `x * gain + shift`."""
+    gain = norm["scale"] / np.sqrt(norm["var"] + eps)
+    return gain, norm["bias"] - norm["mean"] * gain
+
+
+def then_norm(conv: Weights, norm: Weights, eps: float) -> Weights:
+    """A convolution and the batch norm behind it, as one convolution."""
+    gain, shift = affine(norm, eps)
+    bias = conv.get("bias", 0.0) * gain + shift
+    return {"kernel": conv["kernel"] * gain, "bias": bias}
+
+
+@named("prelu")
+def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, x * slope)
 
 
 class PReLU(Unit):
@@ -309,7 +135,7 @@ class PReLU(Unit):
     def __call__(self, x: jax.Array) -> jax.Array:
         init = nn.initializers.constant(0.25)
         slope = self.param("slope", init, (x.shape[-1],), jnp.float32)
-        return jnp.where(x > 0, x, x * slope.astype(x.dtype))
+        return prelu(x, slope.astype(x.dtype))
 
 
 def activate(unit: Unit, act: str | None, x: jax.Array) -> jax.Array:
@@ -342,6 +168,8 @@ class BatchNorm(Unit):
         initial_scale = nn.initializers.constant(self.initial_scale)
         scale = self.param("scale", initial_scale, (c,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (c,), jnp.float32)
+        if self.folded:
+            return x * scale.astype(x.dtype) + bias.astype(x.dtype)
         mean = self.variable("batch_stats", "mean", jnp.zeros, (c,), jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, (c,), jnp.float32)
         x = x.astype(jnp.float32)
@@ -355,6 +183,10 @@ class BatchNorm(Unit):
             y = x * gain + (bias - mean.value * gain)
         return y.astype(self.dtype)
 
+    def fold(self, weights, hw):
+        gain, shift = affine(weights(self.path), self.eps)
+        return {"scale": gain, "bias": shift}
+
 
 # Autodiff would keep and re-read several full-size intermediates; written out, the
 # forward and the backward pass are one affine map each beside two channel sums.
@@ -366,7 +198,7 @@ def _batch_norm(eps, axis_name, x, scale, bias):
 
 def _batch_norm_fwd(eps, axis_name, x, scale, bias):
     count = jnp.float32(x.size // x.shape[-1])
-    sums = _whole_batch(axis_name, (_channel_sum(x), _channel_sum(x * x), count))
+    sums = _whole_batch(axis_name, (channel_sum(x), channel_sum(x * x), count))
     mean, n = sums[0] / sums[2], sums[2]
     var = jnp.maximum(sums[1] / n - mean * mean, 0.0)
     inverse_std = lax.rsqrt(var + eps)
@@ -378,7 +210,7 @@ def _batch_norm_fwd(eps, axis_name, x, scale, bias):
 def _batch_norm_bwd(eps, axis_name, residuals, cotangents):
     x, gain, mean, inverse_std, n = residuals
     g = cotangents[0]  # the statistics only feed running values: no gradient
-    own = _channel_sum(g), _channel_sum(g * x)
+    own = channel_sum(g), channel_sum(g * x)
     sum_g, sum_gx = _whole_batch(axis_name, own)
     slope = -gain * inverse_std**2 * (sum_gx - mean * sum_g) / n
     offset = -gain * sum_g / n - slope * mean
@@ -412,12 +244,12 @@ class Conv(Unit):
     bias_init: Initializer | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Map) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         y = conv2d(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
+            self.cast(x),
+            self.cast(kernel),
             stride=self.stride,
             dilation=self.dilation,
             padding=self.padding,
@@ -427,7 +259,7 @@ class Conv(Unit):
             return y
         bias_init = self.bias_init or _bias_init(shape)
         bias = self.param("bias", bias_init, (self.features,), jnp.float32)
-        return y + bias.astype(self.dtype)
+        return y + bias.astype(y.dtype)
 
 
 class DepthwiseConv(Unit):
@@ -443,33 +275,40 @@ class DepthwiseConv(Unit):
     kernel_init: Initializer = torch_uniform
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Map) -> jax.Array:
         c = x.shape[-1]
         shape = (*self.kernel_size, 1, c)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         y = depthwise2d(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
+            self.cast(x),
+            self.cast(kernel),
             stride=self.stride,
             dilation=self.dilation,
         )
         if not self.use_bias:
             return y
         bias = self.param("bias", _bias_init(shape), (c,), jnp.float32)
-        return y + bias.astype(self.dtype)
+        return y + bias.astype(y.dtype)
 
 
 class ConvTranspose(Unit):
     """Transposed convolution, stride 2: `(b, h, w, ci) -> (b, 2h, 2w, co)`.
 
     Initialised as PyTorch does by default, with its fan_in of `out * kh * kw`.
+
+    Attributes:
+        act: what each pixel of the folded form goes through, see `ACTIVATIONS`.
+        labels: return the classes of the largest of the co logits, uint8
+            `(b, 2h, 2w)`.
     """
 
     features: int
     kernel_size: Pair
+    act: str | None = None
+    labels: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Map) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1], self.features)
         fan_in_shape = (*self.kernel_size, self.features, x.shape[-1])
 
@@ -480,8 +319,12 @@ class ConvTranspose(Unit):
         bias = self.param(
             "bias", _bias_init(fan_in_shape), (self.features,), jnp.float32
         )
-        x, kernel, bias = (t.astype(self.dtype) for t in (x, kernel, bias))
-        return conv2d_transpose(x, kernel) + bias
+        x, kernel = self.cast(x), self.cast(kernel)
+        bias = bias.astype(x.dtype)
+        act = ACTIVATIONS[self.act]
+        if self.labels:
+            return conv2d_transpose_labels(x, kernel, bias)
+        return conv2d_transpose(x, kernel, lambda y: act(y + bias))
 
 
 def _bias_init(kernel_shape: tuple[int, ...]):
@@ -530,8 +373,12 @@ class ConvNormAct(Unit):
     shared_norm: BatchNorm | None = None
     act: str | None = None
 
+    @property
+    def _normed(self) -> bool:
+        return self.norm is not None or self.shared_norm is not None
+
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
         x = Conv(
             self.features,
             self.kernel_size,
@@ -539,15 +386,13 @@ class ConvNormAct(Unit):
             self.dilation,
             self.padding,
             self.groups,
-            self.use_bias,
+            self.use_bias or (self.folded and self._normed),
             self.kernel_init,
             **self.common,
             name="conv",
         )(x)
-        if self.shared_norm is not None:
-            x = self.shared_norm(x, train=train)
-        elif self.norm is not None:
-            norm = BatchNorm(
+        if self._normed and not self.folded:
+            norm = self.shared_norm or BatchNorm(
                 self.norm,
                 self.momentum,
                 self.initial_scale,
@@ -556,6 +401,16 @@ class ConvNormAct(Unit):
             )
             x = norm(x, train=train)
         return activate(self, self.act, x)
+
+    def fold(self, weights, hw):
+        if not self._normed:
+            return None
+        own = dict(weights(self.path))
+        if self.shared_norm is not None:
+            norm, eps = weights(self.shared_norm.path), self.shared_norm.eps
+        else:
+            norm, eps = own.pop("norm"), self.norm
+        return {**own, "conv": then_norm(own["conv"], norm, eps)}
 
 
 class DepthwiseNormAct(Unit):
@@ -570,18 +425,24 @@ class DepthwiseNormAct(Unit):
     act: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
         x = DepthwiseConv(
             self.kernel_size,
             self.stride,
             self.dilation,
-            self.use_bias,
+            self.use_bias or self.folded,
             self.kernel_init,
             **self.common,
             name="depthwise",
         )(x)
-        x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+        if not self.folded:
+            x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
         return activate(self, self.act, x)
+
+    def fold(self, weights, hw):
+        own = dict(weights(self.path))
+        conv = then_norm(own["depthwise"], own.pop("norm"), self.norm)
+        return {**own, "depthwise": conv}
 
 
 class DepthwisePair(Unit):
@@ -589,6 +450,10 @@ class DepthwisePair(Unit):
 
     Batch norm and activation follow each of the two. Source: DABNet's and FDDWNet's
     code, whose modules are built of such pairs.
+
+    Without an activation between them the folded form is one 3x3 pass. What the first
+    norm adds meets the zeros around the map in the second convolution, so the bias
+    depends on the column.
     """
 
     dilation: int
@@ -596,9 +461,20 @@ class DepthwisePair(Unit):
     norm: float
     act: str | None
 
+    @property
+    def _joined(self) -> bool:
+        return self.act is None and current_lowering().join_pairs
+
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
         d = self.dilation
+        if self.folded and self._joined:
+            w, c = x.shape[2:]
+            zeros = nn.initializers.zeros
+            kernel = self.param("kernel", zeros, (3, 3, 1, c), jnp.float32)
+            bias = self.param("bias", zeros, (w, c), jnp.float32)
+            y = depthwise2d(x, kernel, dilation=(d, d))
+            return y + bias.astype(y.dtype)
         half = partial(
             DepthwiseNormAct,
             use_bias=self.use_bias,
@@ -609,6 +485,20 @@ class DepthwisePair(Unit):
         )
         x = half((3, 1), dilation=(d, 1), name="tall")(x, train=train)
         return half((1, 3), dilation=(1, d), name="wide")(x, train=train)
+
+    def fold(self, weights, hw):
+        if not self._joined:
+            return None
+        own = weights(self.path)
+        tall, wide = (
+            then_norm(own[half]["depthwise"], own[half]["norm"], self.norm)
+            for half in ("tall", "wide")
+        )
+        column, d = np.arange(hw[1])[:, None], self.dilation
+        tap = column + np.array([-d, 0, d])
+        inside = np.float64((tap >= 0) & (tap < hw[1]))
+        bias = inside @ wide["kernel"][0, :, 0] * tall["bias"] + wide["bias"]
+        return {"kernel": tall["kernel"] * wide["kernel"], "bias": bias}
 
 
 class Downsampler(Unit):
@@ -627,27 +517,42 @@ class Downsampler(Unit):
     kernel_init: Initializer = torch_uniform
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+        x, ci = self.carry(x), x.shape[-1]
         conv = Conv(
-            self.features - x.shape[-1],
+            self.features - ci,
             (3, 3),
             2,
-            use_bias=self.use_bias,
+            use_bias=self.use_bias or self.folded,
             kernel_init=self.kernel_init,
             **self.common,
             name="conv",
         )
         odd = [(0, n % 2) for n in x.shape[1:3]]
-        pooled = jnp.pad(max_pool2(x), [(0, 0), *odd, (0, 0)])
-        x = jnp.concatenate([conv(x), pooled.astype(self.dtype)], -1)
-        x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+        pooled = self.cast(jnp.pad(max_pool2(core(x)), [(0, 0), *odd, (0, 0)]))
+        norm = BatchNorm(self.norm, **self.common, name="norm")
+        if self.folded:
+            x = jnp.concatenate([conv(x), norm(pooled, train=train)], -1)
+        else:
+            x = norm(jnp.concatenate([conv(x), pooled], -1), train=train)
         return activate(self, self.act, x)
+
+    def fold(self, weights, hw):
+        own = dict(weights(self.path))
+        gain, shift = affine(own["norm"], self.norm)
+        kernel, bias = own["conv"]["kernel"], own["conv"].get("bias", 0.0)
+        n = kernel.shape[-1]
+        own["conv"] = {"kernel": kernel * gain[:n], "bias": bias * gain[:n] + shift[:n]}
+        return {**own, "norm": {"scale": gain[n:], "bias": shift[n:]}}
 
 
 class Upsampler(Unit):
     """Doubles the size: `(b, h, w, ci) -> (b, 2h, 2w, features)`.
 
     Transposed 3x3 convolution, batch norm, activation. Source: ERFNet's code.
+
+    Attributes:
+        act: a key of `ACTIVATIONS`.
     """
 
     features: int
@@ -655,10 +560,17 @@ class Upsampler(Unit):
     act: str
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = ConvTranspose(self.features, (3, 3), **self.common, name="deconv")(x)
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+        deconv = partial(ConvTranspose, self.features, (3, 3), **self.common)
+        if self.folded:
+            return deconv(act=self.act, name="deconv")(self.carry(x, (1, 1)))
+        x = deconv(name="deconv")(x)
         x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
         return activate(self, self.act, x)
+
+    def fold(self, weights, hw):
+        own = weights(self.path)
+        return {"deconv": then_norm(own["deconv"], own["norm"], self.norm)}
 
 
 class Dropout2d(nn.Module):
@@ -669,3 +581,16 @@ class Dropout2d(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         return nn.Dropout(self.rate, broadcast_dims=(1, 2))(x, deterministic=not train)
+
+
+class Network(Unit):
+    """What the networks have in common.
+
+    Attributes:
+        num_classes: k.
+        labels: return the class of the largest logit, uint8 `(b, h, w)`, in place of
+            the logits. Where resizing comes last they are never made in full size.
+    """
+
+    num_classes: int = 19
+    labels: bool = False

@@ -16,11 +16,13 @@ from jaxseg.models.layers import (
     ConvNormAct,
     DepthwiseConv,
     Initializer,
+    Network,
     Unit,
     kaiming_normal,
     torch_uniform,
 )
-from jaxseg.models.resize import resize_bilinear
+from jaxseg.models.primitives import mean_over_pixels
+from jaxseg.models.resize import resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
 
 WIDTH = 96  # of the pyramid's branches and of the decoder
@@ -85,13 +87,13 @@ class DASPP(Unit):
                 y = unit(3, act="relu", name=f"refine{rate}")(y, train=train)
             maps.append(y)
         pool = partial(ConvNormAct, WIDTH, (1, 1), use_bias=False, norm=EPS, act="relu")
-        mean = x.mean((1, 2), keepdims=True)
+        mean = mean_over_pixels(x)
         mean = pool(**self.common, name="pool")(mean, train=train)
         maps.append(jnp.broadcast_to(mean, (*x.shape[:3], WIDTH)))
         return jnp.concatenate(maps, -1)
 
 
-class LiteSeg(Unit):
+class LiteSeg(Network):
     """Maps `(b, h, w, 3)` to logits `(b, h, w, num_classes)`.
 
     Takes any h, w; with Darknet19 multiples of 4, 16 at least. Parameters for 19
@@ -101,14 +103,13 @@ class LiteSeg(Unit):
     code).
 
     Attributes:
-        num_classes: k.
+        num_classes, labels: see `Network`.
         backbone: "mobilenet_v2", "shufflenet" or "darknet19".
         deeper: False is Table I's baseline, ASPP in place of DASPP.
         separable: False is Table I's ordinary convolutions.
         output_stride: of Darknet19, 16 or Table I's 32; the others have 32.
     """
 
-    num_classes: int = 19
     backbone: str = "mobilenet_v2"
     deeper: bool = True
     separable: bool = True
@@ -116,7 +117,7 @@ class LiteSeg(Unit):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        x, low = self._backbone(image)(image.astype(self.dtype), train=train)
+        x, low = self._backbone(image)(self.cast(image), train=train)
         unit = partial(SeparableUnit, separable=self.separable, **self.common)
         daspp = DASPP(self.deeper, self.separable, **self.common, name="daspp")
         x = daspp(x, train=train)
@@ -129,7 +130,9 @@ class LiteSeg(Unit):
         for i in range(2):
             x = unit(WIDTH, 3, act="relu", name=f"decode{i}")(x, train=train)
         head = Conv(self.num_classes, (1, 1), **self.common, name="classifier")
-        return resize_bilinear(head(x), image.shape[1:3], align_corners=True)
+        return resize_head(
+            head(x), image.shape[1:3], align_corners=True, labels=self.labels
+        )
 
     def _backbone(self, image: jax.Array) -> nn.Module:
         if self.backbone not in LOW_FEATURES:

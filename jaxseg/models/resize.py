@@ -1,12 +1,14 @@
 """Bilinear resizing and adaptive pooling of maps, as PyTorch computes them."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-Pair = tuple[int, int]
+from jaxseg.models.primitives import Pair, current_lowering, named
 
 
 def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array:
@@ -16,19 +18,132 @@ def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array
     `(i + 0.5) * n / m - 0.5`, cut to the image; a lone pixel is repeated. Source:
     torch.nn.functional.interpolate.
     """
-    for axis, size in ((1, hw[0]), (2, hw[1])):
-        if x.shape[axis] != size:
-            x = _interpolate((axis, x.shape[axis], size, align_corners), x)
-    return x
+
+    @named("resize_align_corners" if align_corners else "resize_half_pixel")
+    def resize(x):
+        for axis, size in ((1, hw[0]), (2, hw[1])):
+            if x.shape[axis] != size:
+                x = _interpolate((axis, x.shape[axis], size, align_corners), x)
+        return x
+
+    return resize(x)
+
+
+def resize_head(
+    logits: jax.Array, hw: Pair, *, align_corners: bool, labels: bool
+) -> jax.Array:
+    """What a network ends with: `(b, h, w, k)` at `hw`, or the classes of the largest.
+
+    Classes are uint8 `(b, *hw)`.
+    """
+    if not labels:
+        return resize_bilinear(logits, hw, align_corners=align_corners)
+    steps = [_steps(n, new, align_corners) for n, new in zip(logits.shape[1:3], hw)]
+    if current_lowering().platform == "textbook" or None in steps:
+        logits = resize_bilinear(logits, hw, align_corners=align_corners)
+        return jnp.argmax(logits, -1).astype(jnp.uint8)
+    return _resize_labels(logits, hw, *steps)
+
+
+def _shifted(axis: int, new_size: int, steps: "Steps", x: jax.Array) -> jax.Array:
+    """Interpolates along `axis` by slices, where XLA:CPU would gather by pixel."""
+    size, m = x.shape[axis], _FARTHEST
+    wide = jnp.pad(x, [(m, m) if a == axis else (0, 0) for a in range(4)], "edge")
+    wide = lax.optimization_barrier(wide)
+    phases = [
+        sum(
+            lax.slice_in_dim(wide, m + o, m + o + size, axis=axis)
+            * _spread(share, 3 - axis, x.dtype)
+            for o, share in step
+        )
+        for step in steps
+    ]
+    shape = (*x.shape[:axis], -1, *x.shape[axis + 1 :])
+    y = jnp.stack(phases, axis + 1).reshape(shape)
+    return lax.slice_in_dim(y, 0, new_size, axis=axis)
+
+
+# For each of the pixels that a pixel becomes, which neighbours it is interpolated from:
+# `[(offset, share of every source pixel)]`.
+Steps = list[list[tuple[int, np.ndarray]]]
+_FARTHEST = 2  # beyond which the shifts are too many to be fast
+
+
+def _steps(size: int, new_size: int, align_corners: bool) -> Steps | None:
+    """Interpolation as shifts: new pixel `q * factor + p` looks at `q + offset`.
+
+    None where the sizes are in no ratio near to a whole one.
+    """
+    factor = -(-new_size // size)
+    steps = []
+    for p in range(factor):
+        # What is beyond the last new pixel will be cut off.
+        new = np.minimum(np.arange(size) * factor + p, new_size - 1)
+        source = _sources(new, size, new_size, align_corners)
+        low = np.floor(source)
+        shares: dict[int, np.ndarray] = {}
+        for q, (at, t) in enumerate(zip(low.astype(int), source - low)):
+            for offset, part in ((at - q, 1 - t), (at + 1 - q, t)):
+                if part:
+                    row = shares.setdefault(int(offset), np.zeros(size, np.float32))
+                    row[q] += part
+        if max(map(abs, shares)) > _FARTHEST:
+            return None
+        steps.append(sorted(shares.items()))
+    return steps
+
+
+def _resize_labels(logits: jax.Array, hw: Pair, down: Steps, across: Steps):
+    """Rows first, then columns and the running maximum, one phase after the other."""
+    b, h, w, k = logits.shape
+    m = _FARTHEST
+    z = logits.transpose(0, 3, 1, 2)
+    z = jnp.pad(z, [(0, 0), (0, 0), (m, m), (m, m)], "edge")
+    rows = [
+        sum(
+            z[:, :, m + o : m + o + h] * _spread(share, 1, z.dtype) for o, share in step
+        )
+        for step in down
+    ]
+    z = jnp.stack(rows, 3).reshape(b, k, -1, w + 2 * m)[:, :, : hw[0]]
+    z = lax.optimization_barrier(z)
+
+    def phase(step):
+        shares = [(o, _spread(share, 0, z.dtype)) for o, share in step]
+
+        def logit(i):
+            return sum(z[:, i, :, m + o : m + o + w] * share for o, share in shares)
+
+        best = logit(0)
+        label = jnp.zeros(best.shape, jnp.int32)
+        for i in range(1, k):
+            value = logit(i)
+            label = jnp.where(value > best, i, label)
+            best = jnp.maximum(value, best)
+        return label.astype(jnp.uint8)
+
+    columns = jnp.stack([phase(step) for step in across], -1)
+    return columns.reshape(b, hw[0], -1)[:, :, : hw[1]]
+
+
+def _spread(share: np.ndarray, more_axes: int, dtype: Any) -> jax.Array:
+    """A share as a factor: one number if all pixels have the same."""
+    if (share == share[0]).all():
+        return jnp.asarray(share[0], dtype)
+    return jnp.asarray(share.reshape(-1, *[1] * more_axes), dtype)
+
+
+def _sources(i: np.ndarray, size: int, new_size: int, align_corners: bool):
+    """Where output pixels look; off the image they look at its edge."""
+    if align_corners:
+        return i * ((size - 1) / max(new_size - 1, 1))
+    return (i + 0.5) * (size / new_size) - 0.5
 
 
 def _neighbours(size: int, new_size: int, align_corners: bool):
     """Indices of the two neighbours of every output pixel, and the second's share."""
-    i = np.arange(new_size)
-    if align_corners:
-        source = i * ((size - 1) / max(new_size - 1, 1))
-    else:
-        source = np.clip((i + 0.5) * (size / new_size) - 0.5, 0, size - 1)
+    source = _sources(np.arange(new_size), size, new_size, align_corners)
+    source = np.clip(source, 0, size - 1)
     low = np.minimum(source.astype(np.int32), size - 1)
     return low, np.minimum(low + 1, size - 1), (source - low).astype(np.float32)
 
@@ -37,6 +152,9 @@ def _neighbours(size: int, new_size: int, align_corners: bool):
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _interpolate(geometry, x):
     axis, *sizes = geometry
+    steps = _steps(*sizes)
+    if steps is not None and current_lowering().platform == "cpu":
+        return _shifted(axis, sizes[1], steps, x)
     low, high, share = _neighbours(*sizes)
     share = share.reshape([-1 if a == axis else 1 for a in range(4)]).astype(x.dtype)
     first, second = jnp.take(x, low, axis), jnp.take(x, high, axis)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxseg.models.primitives import named
+
 # Multiples of the first, from the second on, are heights and widths that every network
 # takes.
 SIZE_MULTIPLE = 8
@@ -28,6 +30,14 @@ def check_input(
         )
 
 
+def padded_hw(
+    hw: tuple[int, int], multiple: int = SIZE_MULTIPLE, least: int = SIZE_LEAST
+) -> tuple[int, int]:
+    """The size that `pad_to_multiple` brings `hw` to."""
+    h, w = (max(n + -n % multiple, least) for n in hw)
+    return h, w
+
+
 def pad_to_multiple(
     x: jax.Array, multiple: int = SIZE_MULTIPLE, least: int = SIZE_LEAST
 ) -> jax.Array:
@@ -37,5 +47,7 @@ def pad_to_multiple(
     every network takes. The caller crops what it computes from the result to
     `[:, :h, :w]`. Nothing moves: the top left pixel stays where it is.
     """
-    more = [(0, max(n + -n % multiple, least) - n) for n in x.shape[1:3]]
-    return jnp.pad(x, [(0, 0), *more, (0, 0)], "edge")
+    hw = x.shape[1:3]
+    more = [(0, to - n) for n, to in zip(hw, padded_hw(hw, multiple, least))]
+    widths = [(0, 0), *more, (0, 0)]
+    return named("pad_edge")(lambda x: jnp.pad(x, widths, "edge"))(x)

@@ -26,9 +26,8 @@ from jaxseg.data.sources import Source, check_split, open_source
 from jaxseg.errors import UserError, call_with_section
 from jaxseg.evaluation.evaluate import (
     SEEN,
-    evaluate,
+    Evaluator,
     is_seen,
-    make_count,
     protocol,
 )
 from jaxseg.evaluation.scores import Scores
@@ -340,7 +339,12 @@ class _Trainer:
     ) -> None:
         self.recipe, self.data, self.run = recipe, data, run
         self.checkpoints, self.journal, self.console = checkpoints, journal, console
-        self.count = make_count(recipe.model, recipe.preprocess, data.source.table)
+        self.evaluate = Evaluator(
+            recipe.model,
+            recipe.preprocess,
+            data.source.table,
+            recipe.settings.eval_batch_size,
+        )
         self.steps_per_epoch = recipe.total_steps // recipe.settings.num_epochs
 
     def fit(self, state: TrainState, stop: _StopSignal) -> bool:
@@ -444,15 +448,8 @@ class _Trainer:
         self.checkpoints.save(step, jax.tree.map(jax.numpy.copy, _items(state)), miou)
 
     def _validate(self, state: TrainState, step: int, bar: Bar) -> float:
-        source, settings = self.data.source, self.recipe.settings
-        scores = evaluate(
-            self.count,
-            state.variables,
-            self.data.val,
-            settings.eval_batch_size,
-            source.table,
-            bar.validating,
-        )
+        source = self.data.source
+        scores = self.evaluate(state.variables, self.data.val, bar.validating)
         result = {
             "step": step,
             "protocol": protocol(

@@ -1,9 +1,9 @@
 """Prediction of picture files, and the pictures themselves."""
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from flax import linen as nn
 from PIL import Image
 
 from jaxseg import models
@@ -12,7 +12,8 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
 from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
-from jaxseg.inference.predictor import Predictor, predict_logits
+from jaxseg.inference.predictor import Predictor
+from jaxseg.models.layers import Network
 
 TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
 LABEL = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
@@ -55,7 +56,11 @@ def test_legend_has_the_colours_of_the_classes_present():
 @pytest.fixture(scope="module")
 def predictor():
     model = models.create("esnet", num_classes=3)
-    variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 3)), train=False)
+    shapes = jax.eval_shape(
+        lambda x: model.init(jax.random.key(0), x, train=False), np.zeros((1, 8, 8, 3))
+    )
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda s: np.float32(rng.uniform(0, 1, s.shape)), shapes)
     return Predictor(model, variables, Preprocess())
 
 
@@ -68,7 +73,7 @@ def test_any_size_comes_back_at_its_own_size(predictor, hw):
     np.testing.assert_array_equal(batch, np.stack([label, label]))
 
 
-class Echo(nn.Module):
+class Echo(Network):
     """A network whose logits are its input."""
 
     @nn.compact
@@ -80,7 +85,7 @@ def test_half_size_input_is_averaged_and_its_logits_enlarged():
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (1, 40, 72, 3), dtype=np.uint8)
     preprocess = Preprocess((10.0, 20.0, 30.0), (2.0, 2.0, 2.0), input_scale=0.5)
-    logits = predict_logits(Echo(), {}, preprocess, image)
+    logits = Predictor(Echo(), {}, preprocess, "logits")(image)
     half = image[0].reshape(20, 2, 36, 2, 3).mean((1, 3))
     for channel in range(3):
         seen = (half[..., channel] - preprocess.mean[channel]) / 2
@@ -89,6 +94,11 @@ def test_half_size_input_is_averaged_and_its_logits_enlarged():
         np.testing.assert_allclose(logits[0, ..., channel], expected, atol=1e-4)
     with pytest.raises(ValueError, match="input_scale must be above 0 and at most 1"):
         Preprocess(input_scale=2.0)
+
+
+def test_an_output_that_there_is_not():
+    with pytest.raises(ValueError, match="output must be one of"):
+        Predictor(Echo(), {}, Preprocess(), "probabilities")
 
 
 def test_anything_but_uint8_rgb_is_refused(predictor):

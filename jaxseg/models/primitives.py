@@ -1,0 +1,627 @@
+"""What networks compute with: convolutions and pooling of maps `(b, h, w, c)`.
+
+A primitive has the textbook `lax` form and, where one was measured to be faster on a
+platform, another arithmetic of the same values and gradients. Which of them runs is
+decided here, at trace time, and nowhere else.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cache, partial, wraps
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """Which arithmetic the primitives are lowered to.
+
+    Attributes:
+        platform: "cpu", "gpu" (or any other backend of JAX), or "textbook", one `lax`
+            call a primitive.
+        dots: compute every convolution, depthwise ones too, as matrix products and
+            shifted sums. Without it only those for which it pays on a CPU.
+        barriers: have a map that several consumers read (`carry`) written to memory
+            once.
+        join_pairs: fold a depthwise 3x1 and 1x3 with nothing between them into one
+            pass, at the price of a bias that depends on the column.
+    """
+
+    platform: str
+    dots: bool = False
+    barriers: bool = False
+    join_pairs: bool = True
+
+
+_LOWERING: ContextVar[Lowering | None] = ContextVar("lowering", default=None)
+
+
+def default_lowering() -> Lowering:
+    """What the primitives use outside `lowering`."""
+    platform = jax.default_backend()
+    return Lowering(platform, barriers=platform == "cpu")
+
+
+def deployed_lowering() -> Lowering:
+    """What `Predictor` uses.
+
+    On a GPU without any convolution: XLA runs a program of products and element-wise
+    kernels as one command buffer, and by default leaves convolutions out of it (its
+    sources; not measured yet).
+    """
+    how = default_lowering()
+    return how if how.platform == "cpu" else replace(how, dots=True)
+
+
+@contextmanager
+def lowering(chosen: Lowering) -> Iterator[None]:
+    """Has the primitives that are traced inside use `chosen`."""
+    token = _LOWERING.set(chosen)
+    try:
+        yield
+    finally:
+        _LOWERING.reset(token)
+
+
+def current_lowering() -> Lowering:
+    """What the primitives use here."""
+    return _LOWERING.get() or default_lowering()
+
+
+@cache
+def bfloat16_pays() -> bool:
+    """Whether matrix products read bfloat16 faster than float32.
+
+    A CPU without instructions for them converts first and is slower.
+    """
+    if jax.default_backend() != "cpu":
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def named(name: str) -> Callable[[Callable], Callable]:
+    """Makes a function of arrays one equation, `jit[name=...]`, of a textbook jaxpr.
+
+    Who translates the jaxpr can tell by the name what the equations inside stand for:
+    see `jaxseg.inference.onnx`. With other lowerings nothing changes.
+    """
+
+    def decorate(function):
+        def called(*arrays):
+            return function(*arrays)
+
+        called.__name__ = name
+        one_equation = jax.jit(called)
+
+        @wraps(function)
+        def call(*arrays):
+            textbook = current_lowering().platform == "textbook"
+            return (one_equation if textbook else function)(*arrays)
+
+        return call
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A map that lies in memory with zeros around it, as convolutions want it.
+
+    XLA:CPU computes an expression anew for every consumer, and pads by copying: a
+    carrier is computed once, and what reads it reads slices.
+
+    Attributes:
+        padded: `(b, h + 2 * mh, w + 2 * mw, c)`.
+        margin: mh, mw, in pixels.
+    """
+
+    padded: jax.Array
+    margin: Pair
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the map alone: `(b, h, w, c)`."""
+        b, h, w, c = self.padded.shape
+        return b, h - 2 * self.margin[0], w - 2 * self.margin[1], c
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.padded.dtype
+
+    def has(self, margin: Pair) -> bool:
+        return self.margin[0] >= margin[0] and self.margin[1] >= margin[1]
+
+    def window(self, margin: Pair) -> jax.Array:
+        """The map with only so much of its margin, `(0, 0)` for the map alone."""
+        (top, left), (h, w) = (
+            (self.margin[i] - margin[i] for i in (0, 1)),
+            self.padded.shape[1:3],
+        )
+        return self.padded[:, top : h - top, left : w - left]
+
+
+Map = jax.Array | Carrier
+
+
+def core(x: Map) -> jax.Array:
+    """The map itself, `(b, h, w, c)`."""
+    return x.window((0, 0)) if isinstance(x, Carrier) else x
+
+
+def carry(x: Map, margin: Pair = (0, 0)) -> Map:
+    """`x`, computed once for all that reads it, with zeros `margin` wide around it.
+
+    Where the lowering has no barriers it is `x` as it was.
+    """
+    if isinstance(x, Carrier) and x.has(margin):
+        return x
+    if not current_lowering().barriers:
+        return core(x)
+    return Carrier(padded(x, margin), margin)
+
+
+def padded(x: Map, margin: Pair) -> jax.Array:
+    """`(b, h + 2 * mh, w + 2 * mw, c)`: the map with zeros around it."""
+    if isinstance(x, Carrier) and x.has(margin):
+        return x.window(margin)
+    wide = jnp.pad(core(x), [(0, 0), *((m, m) for m in margin), (0, 0)])
+    # Without the barrier XLA:CPU computes the map anew in every slice of it.
+    return lax.optimization_barrier(wide) if current_lowering().barriers else wide
+
+
+def conv2d(
+    x: Map,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    dilation: Pair = (1, 1),
+    padding: int | None = None,
+    groups: int = 1,
+) -> jax.Array:
+    """Convolves `(b, h, w, ci)` with `(kh, kw, ci / groups, co)`.
+
+    Padding is symmetric, `padding` pixels a side; None stands for
+    `dilation * (k - 1) / 2`, which at stride 1 keeps h and w. The result has the dtype
+    of `x`; a bfloat16 kernel lets matrix products read `x` in bfloat16, and nothing
+    else.
+    """
+    margin = _margin(kernel.shape[:2], dilation)
+    if padding is not None:
+        margin = (padding, padding)
+    geometry = (stride, dilation, margin)
+    kh, kw, ci, co = kernel.shape
+    how = current_lowering()
+    if how.platform == "textbook":
+        return _conv2d_lax(geometry, core(x), kernel, groups)
+    fast = how.dots or how.platform == "cpu"
+    if (kh, kw, stride, margin) == (1, 1, 1, (0, 0)) and fast:
+        return _pointwise(core(x), kernel[0, 0], groups)
+    if groups > 1:
+        return _conv2d_lax(geometry, core(x), kernel, groups)
+    if how.dots or (how.platform == "cpu" and _dots_pay(geometry, kernel)):
+        return _conv2d_dots(geometry, x, kernel)
+    if how.platform == "cpu":
+        if geometry == (2, (1, 1), (1, 1)) and ci == 3 and (kh, kw) == (3, 3):
+            return _conv2d_stem(core(x), kernel)
+        if ci >= 32:
+            # XLA:CPU takes up to twice as long for odd numbers of channels.
+            more_ci, more_co = (-ci % 4, -co % 8) if co % 8 else (0, 0)
+            x = jnp.pad(core(x), [(0, 0)] * 3 + [(0, more_ci)])
+            kernel = jnp.pad(kernel, [(0, 0)] * 2 + [(0, more_ci), (0, more_co)])
+            return _conv2d_cpu(geometry, x, kernel.astype(x.dtype))[..., :co]
+    return _conv2d_lax(geometry, core(x), kernel)
+
+
+def _margin(kernel_hw: Pair, dilation: Pair) -> Pair:
+    tall, wide = (d * (k - 1) // 2 for k, d in zip(kernel_hw, dilation))
+    return tall, wide
+
+
+def _conv2d_lax(geometry, x, kernel, groups=1):
+    stride, dilation, margin = geometry
+    return lax.conv_general_dilated(
+        x,
+        kernel.astype(x.dtype),
+        (stride, stride),
+        [(m, m) for m in margin],
+        rhs_dilation=dilation,
+        dimension_numbers=NHWC,
+        feature_group_count=groups,
+    )
+
+
+def _operand(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """`x` as a matrix product reads it.
+
+    Integer arithmetic rounds float32 to bfloat16 twice as fast as XLA:CPU's own
+    conversion does; it takes no care of NaN and of ties, which go up.
+    """
+    if x.dtype != jnp.float32 or dtype != jnp.bfloat16:
+        return x.astype(dtype)
+    bits = lax.bitcast_convert_type(x, jnp.uint32) + jnp.uint32(0x8000)
+    upper = lax.shift_right_logical(bits, jnp.uint32(16)).astype(jnp.uint16)
+    return lax.bitcast_convert_type(upper, jnp.bfloat16)
+
+
+def _dot(x: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Products of `(..., ci)` with `(ci, co)`, summed in float32, dtype of `x`."""
+    y = lax.dot_general(
+        _operand(x, matrix.dtype).reshape(-1, x.shape[-1]),
+        matrix,
+        (((1,), (0,)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
+    return y.reshape(*x.shape[:-1], -1).astype(x.dtype)
+
+
+def _pointwise(x, matrix, groups):
+    if groups == 1:
+        return _dot(x, matrix)
+    b, h, w, ci = x.shape
+    matrix = matrix.reshape(ci // groups, groups, -1).swapaxes(0, 1)
+    y = lax.dot_general(
+        _operand(x, matrix.dtype).reshape(-1, groups, ci // groups),
+        matrix,
+        (((2,), (1,)), ((1,), (0,))),
+        preferred_element_type=jnp.float32,
+    )
+    return y.swapaxes(0, 1).reshape(b, h, w, -1).astype(x.dtype)
+
+
+def _taps(geometry, kernel_hw, out_hw, wide):
+    """What each tap of a kernel sees of a padded map: a list of `(b, *out_hw, c)`."""
+    stride, dilation, _ = geometry
+    b, c = wide.shape[0], wide.shape[-1]
+
+    def tap(i, j):
+        top, left = i * dilation[0], j * dilation[1]
+        bottom, right = (
+            first + (n - 1) * stride + 1 for first, n in zip((top, left), out_hw)
+        )
+        window = (0, top, left, 0), (b, bottom, right, c), (1, stride, stride, 1)
+        return lax.slice(wide, *window)
+
+    return [tap(i, j) for i in range(kernel_hw[0]) for j in range(kernel_hw[1])]
+
+
+def _dots_pay(geometry, kernel) -> bool:
+    """Whether XLA:CPU computes a convolution faster as products and shifted sums.
+
+    Only with bfloat16 operands, which its convolutions do not know.
+    """
+    kh, kw, ci, _ = kernel.shape
+    if geometry[0] != 1 or kh * kw == 1 or kernel.dtype != jnp.bfloat16:
+        return False
+    return ci >= 128 or (ci >= 64 and min(kh, kw) == 1)
+
+
+def _conv2d_dots(geometry, x, kernel):
+    """One product gives every pixel's share in every tap; shifted, they are summed.
+
+    With a stride every phase of the pixels has a product of its own, with the taps that
+    read it.
+    """
+    stride, dilation, margin = geometry
+    kh, kw, ci, co = kernel.shape
+    wide = padded(x, margin)
+    h, w = (
+        (n - d * (k - 1) - 1) // stride + 1
+        for n, d, k in zip(wide.shape[1:3], dilation, (kh, kw))
+    )
+    taps: dict[Pair, list[tuple[int, int, jax.Array]]] = {}  # of each phase
+    for i, j in np.ndindex(kh, kw):
+        (top, py), (left, px) = (
+            divmod(at * d, stride) for at, d in zip((i, j), dilation)
+        )
+        taps.setdefault((py, px), []).append((top, left, kernel[i, j]))
+    total = 0
+    for (py, px), group in taps.items():
+        matrix = jnp.concatenate([weight for *_, weight in group], -1)
+        shares = _dot(wide[:, py::stride, px::stride], matrix)
+        for n, (top, left, _) in enumerate(group):
+            start = (0, top, left, n * co)
+            stop = (shares.shape[0], top + h, left + w, (n + 1) * co)
+            total += lax.slice(shares, start, stop)
+    return total
+
+
+def _conv2d_stem(x, kernel):
+    """3x3 at stride 2 of few channels, as 2x2 of the four pixels of each 2x2 block."""
+    b, h, w, c = x.shape
+    x = jnp.pad(x, [(0, 0), (0, h % 2), (0, w % 2), (0, 0)])
+    blocks = x.reshape(b, -(-h // 2), 2, -(-w // 2), 2, c).transpose(0, 1, 3, 2, 4, 5)
+    blocks = lax.optimization_barrier(blocks.reshape(*blocks.shape[:3], 4 * c))
+    kernel = jnp.pad(kernel, [(1, 0), (1, 0), (0, 0), (0, 0)])
+    kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(0, 2, 1, 3, 4, 5)
+    return lax.conv_general_dilated(
+        blocks,
+        kernel.reshape(2, 2, 4 * c, -1).astype(x.dtype),
+        (1, 1),
+        [(1, 0), (1, 0)],
+        dimension_numbers=NHWC,
+    )
+
+
+# XLA:CPU computes the weight gradient of a convolution up to 4 times slower than the
+# same sum written as one matrix product over the shifted inputs; with few channels the
+# two are equal.
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _conv2d_cpu(geometry, x, kernel):
+    return _conv2d_lax(geometry, x, kernel)
+
+
+def _conv2d_cpu_fwd(geometry, x, kernel):
+    return _conv2d_lax(geometry, x, kernel), (x, kernel)
+
+
+def _conv2d_cpu_bwd(geometry, residuals, g):
+    x, kernel = residuals
+    _, pullback = jax.vjp(lambda x: _conv2d_lax(geometry, x, kernel), x)
+    kh, kw = kernel.shape[:2]
+    taps = _taps(geometry, (kh, kw), g.shape[1:3], padded(x, geometry[2]))
+    kernel_gradient = _pixel_products(jnp.concatenate(taps, -1), g)
+    return *pullback(g), kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_conv2d_cpu.defvjp(_conv2d_cpu_fwd, _conv2d_cpu_bwd)
+
+
+def depthwise2d(
+    x: Map, kernel: jax.Array, *, stride: int = 1, dilation: Pair = (1, 1)
+) -> jax.Array:
+    """Convolves each channel of `(b, h, w, c)` with its own of `(kh, kw, 1, c)`.
+
+    Padding as in `conv2d`. kh and kw are odd.
+    """
+    geometry = (stride, dilation, _margin(kernel.shape[:2], dilation))
+    how = current_lowering()
+    if isinstance(x, Carrier) or (how.dots and how.platform != "cpu"):
+        return _depthwise_sum(geometry, x, kernel)
+    if how.platform == "cpu":
+        return _depthwise_cpu(geometry, x, kernel)
+    return _conv2d_lax(geometry, x, kernel, x.shape[-1])
+
+
+# XLA:CPU's grouped convolution is a naive loop, 40 times slower than these sums.
+def _depthwise_sum(geometry, x, kernel):
+    stride, _, margin = geometry
+    wide = padded(x, margin)
+    out_hw = tuple(-(-(n - 2 * m) // stride) for n, m in zip(wide.shape[1:3], margin))
+    taps = _taps(geometry, kernel.shape[:2], out_hw, wide)
+    weights = kernel.reshape(-1, wide.shape[-1]).astype(wide.dtype)
+    return sum(tap * weight for tap, weight in zip(taps, weights))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _depthwise_cpu(geometry, x, kernel):
+    return _depthwise_sum(geometry, x, kernel)
+
+
+def _depthwise_cpu_fwd(geometry, x, kernel):
+    return _depthwise_sum(geometry, x, kernel), (x, kernel)
+
+
+def _depthwise_cpu_bwd(geometry, residuals, g):
+    x, kernel = residuals
+    if geometry[0] == 1:
+        x_gradient = _depthwise_sum(geometry, g, kernel[::-1, ::-1])
+    else:
+        _, pullback = jax.vjp(lambda x: _depthwise_sum(geometry, x, kernel), x)
+        (x_gradient,) = pullback(g)
+    wide = padded(x, geometry[2])
+    taps = _taps(geometry, kernel.shape[:2], g.shape[1:3], wide)
+    sums = [channel_sum((tap * g).astype(jnp.float32)) for tap in taps]
+    return x_gradient, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
+
+
+_depthwise_cpu.defvjp(_depthwise_cpu_fwd, _depthwise_cpu_bwd)
+
+
+Epilogue = Callable[[jax.Array], jax.Array]
+
+
+def conv2d_transpose(
+    x: Map, kernel: jax.Array, epilogue: Epilogue = lambda y: y
+) -> jax.Array:
+    """Doubles `(b, h, w, ci)` to `(b, 2h, 2w, co)` with `(k, k, ci, co)`, k = 2 or 3.
+
+    PyTorch's `ConvTranspose2d(stride=2)`, with `padding=1, output_padding=1` for k = 3
+    and neither for k = 2; `kernel` is not flipped (tap `(i, j)` of PyTorch is `[i, j]`
+    here). `epilogue` is what each pixel then goes through.
+    """
+    k = kernel.shape[0]
+    if k not in (2, 3):
+        raise ValueError(f"conv2d_transpose takes 2x2 or 3x3 kernels, got {k}x{k}.")
+    if current_lowering().platform == "textbook":
+        return epilogue(_conv2d_transpose_lax(core(x), kernel))
+    if isinstance(x, Carrier):
+        return _interleave([epilogue(y) for y in _phases(x, kernel)])
+    return epilogue(_conv2d_transpose(x, kernel))
+
+
+def conv2d_transpose_labels(x: Map, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """The channels in which `conv2d_transpose` plus `bias` is largest: `(b, 2h, 2w)`.
+
+    uint8. The pixels are put in order when they are labels.
+    """
+
+    def classes(y):
+        return jnp.argmax(y + bias, -1).astype(jnp.uint8)
+
+    k, _, ci, co = kernel.shape
+    if k != 2 or current_lowering().platform == "textbook":
+        return conv2d_transpose(x, kernel, classes)
+    b, h, w, _ = x.shape
+    logits = _dot(core(x), kernel.transpose(2, 0, 1, 3).reshape(ci, -1))
+    labels = classes(logits.reshape(b, h, w, 2, 2, co))
+    return labels.transpose(0, 1, 3, 2, 4).reshape(b, 2 * h, 2 * w)
+
+
+def _conv2d_transpose_lax(x, kernel):
+    k = kernel.shape[0]
+    pads = ((k - 1 - k // 3, k - 1),) * 2
+    return lax.conv_general_dilated(
+        x,
+        kernel[::-1, ::-1].astype(x.dtype),
+        (1, 1),
+        pads,
+        lhs_dilation=(2, 2),
+        dimension_numbers=NHWC,
+    )
+
+
+def _phases(x: Map, kernel: jax.Array) -> list[jax.Array]:
+    """The outputs at even and odd rows and columns: four of `(b, h, w, co)`.
+
+    One matrix product gives every tap's share; the phases are sums of shifted slices of
+    it, so no zero that was inserted is ever multiplied.
+    """
+    b, h, w, ci = core(x).shape
+    k, _, _, co = kernel.shape
+    matrix = kernel.transpose(2, 0, 1, 3).reshape(ci, -1)
+    wide = core(x) if k == 2 else padded(x, (1, 1))
+    shares = _dot(wide, matrix)
+    first = k - 2  # of the map's own rows and columns in `wide`
+
+    def share(ky, kx, dy, dx):
+        start = (0, first + dy, first + dx, (k * ky + kx) * co)
+        return lax.slice(shares, start, (b, start[1] + h, start[2] + w, start[3] + co))
+
+    if k == 2:
+        taps = {0: [(0, 0)], 1: [(1, 0)]}
+    else:
+        # Output row 2y takes tap 1 of row y; row 2y + 1 takes 2 of y and 0 of y + 1.
+        taps = {0: [(1, 0)], 1: [(2, 0), (0, 1)]}
+    return [
+        sum(share(ky, kx, dy, dx) for ky, dy in taps[py] for kx, dx in taps[px])
+        for py in (0, 1)
+        for px in (0, 1)
+    ]
+
+
+def _interleave(phases: list[jax.Array]) -> jax.Array:
+    b, h, w, c = phases[0].shape
+    if (
+        c < 64 and current_lowering().platform == "cpu"
+    ):  # where adding is faster than moving
+        zero = jnp.zeros((), phases[0].dtype)
+        still = (0, 0, 0)
+        return sum(
+            lax.pad(y, zero, (still, (i, 1 - i, 1), (j, 1 - j, 1), still))
+            for y, (i, j) in zip(phases, ((0, 0), (0, 1), (1, 0), (1, 1)))
+        )
+    rows = [jnp.stack(phases[2 * i : 2 * i + 2], 3) for i in (0, 1)]
+    return jnp.stack(rows, 2).reshape(b, 2 * h, 2 * w, c)
+
+
+# The gradients are written out because XLA:CPU is slow at those of the phases.
+@jax.custom_vjp
+def _conv2d_transpose(x, kernel):
+    return _interleave(_phases(x, kernel))
+
+
+def _conv2d_transpose_fwd(x, kernel):
+    return _conv2d_transpose(x, kernel), (x, kernel)
+
+
+def _conv2d_transpose_bwd(residuals, g):
+    x, kernel = residuals
+    k, _, ci, co = kernel.shape
+    margin = (k // 3, k // 3)
+    geometry = (2, (1, 1), margin)
+    x_gradient = _conv2d_lax(geometry, g, kernel.transpose(0, 1, 3, 2))
+    taps = _taps(geometry, (k, k), x.shape[1:3], padded(g, margin))
+    by_tap = _pixel_products(x, jnp.concatenate(taps, -1)).reshape(ci, k, k, co)
+    return x_gradient, by_tap.transpose(1, 2, 0, 3).astype(kernel.dtype)
+
+
+_conv2d_transpose.defvjp(_conv2d_transpose_fwd, _conv2d_transpose_bwd)
+
+
+def _pixel_products(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Outer products summed over pixels: `(..., c)`, `(..., d)` to float32 `(c, d)`."""
+    return lax.dot_general(
+        x.reshape(-1, x.shape[-1]),
+        y.reshape(-1, y.shape[-1]),
+        (((0,), (0,)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
+
+
+@named("max_pool2")
+def max_pool2(x: jax.Array) -> jax.Array:
+    """Takes the maximum of 2x2 blocks: `(b, h, w, c) -> (b, h // 2, w // 2, c)`.
+
+    An odd last row or column is left out. The gradient goes to the first of equal
+    values, as in PyTorch; `jnp.maximum` would split it.
+    """
+    h, w = x.shape[1:3]
+    x = x[:, : h - h % 2, : w - w % 2]
+    rows = jnp.where(x[:, ::2] >= x[:, 1::2], x[:, ::2], x[:, 1::2])
+    left, right = rows[:, :, ::2], rows[:, :, 1::2]
+    return jnp.where(left >= right, left, right)
+
+
+def max_pool3(x: jax.Array) -> jax.Array:
+    """Maximum of 3x3 windows at stride 2: `(b, h, w, c) -> (b, h/2, w/2, c)`, up.
+
+    Windows begin one pixel outside the map, where nothing is.
+    """
+    if current_lowering().platform != "cpu":
+        window = (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+        return lax.reduce_window(x, -jnp.inf, lax.max, *window)
+    x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-jnp.inf)
+    for axis in (1, 2):
+        last = x.shape[axis] - 2
+        first, second, third = (
+            lax.slice_in_dim(x, i, i + last, stride=2, axis=axis) for i in range(3)
+        )
+        x = jnp.where(first >= second, first, second)
+        x = jnp.where(x >= third, x, third)
+    return x
+
+
+@named("avg_pool3")
+def avg_pool3(x: jax.Array) -> jax.Array:
+    """Averages 3x3 windows at stride 2: `(b, h, w, c) -> (b, ceil(h/2), ceil(w/2), c)`.
+
+    One row and column of zeros a side count as values: always a ninth of the sum.
+    """
+    h, w = (-(-n // 2) for n in x.shape[1:3])
+    x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    x = sum(x[:, i : i + 2 * h - 1 : 2] for i in range(3))
+    return sum(x[:, :, i : i + 2 * w - 1 : 2] for i in range(3)) * (1 / 9)
+
+
+@named("mean_over_pixels")
+def mean_over_pixels(x: jax.Array) -> jax.Array:
+    """`(b, h, w, c) -> (b, 1, 1, c)`."""
+    return x.mean((1, 2), keepdims=True)
+
+
+@named("mean_over_channels")
+def mean_over_channels(x: jax.Array) -> jax.Array:
+    """`(b, h, w, c) -> (b, h, w, 1)`."""
+    return x.mean(-1, keepdims=True)
+
+
+def channel_sum(x: jax.Array) -> jax.Array:
+    """Sums `(..., c)` to `(c,)`, in two stages: 2 times faster than one on XLA:CPU."""
+    c = x.shape[-1]
+    rows = x.size // c
+    group = next(k for k in (16, 8, 4, 2, 1) if rows % k == 0)
+    partial_sums = x.reshape(rows // group, group * c).sum(0)
+    return lax.optimization_barrier(partial_sums).reshape(group, c).sum(0)

@@ -1,0 +1,135 @@
+"""Every lowering of a primitive against the textbook call: values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import models
+from jaxseg.models import primitives
+from jaxseg.models.primitives import Carrier, Lowering, carry, core, lowering
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
+TEXTBOOK = Lowering("textbook")
+FAST = {
+    "cpu": Lowering("cpu", barriers=True),
+    "gpu": Lowering("gpu", dots=True, barriers=True),
+}
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def assert_same(ours, x, kernel):
+    """Value and both gradients of each lowering, within 1e-5 of the largest."""
+
+    def all_of(how):
+        @jax.jit  # traced under the lowering, which is no part of JAX's key
+        def run(x, kernel):
+            value, pull = jax.vjp(ours, x, kernel)
+            return value, *pull(draw(*value.shape, seed=2))
+
+        with lowering(how):
+            return jax.device_get(run(x, kernel))
+
+    expected = all_of(TEXTBOOK)
+    for name, how in FAST.items():
+        for a, b in zip(all_of(how), expected):
+            error = np.abs(a - b).max() / np.abs(b).max()
+            assert error < 1e-5, (name, error)
+
+
+@pytest.mark.parametrize(
+    "channels, kernel_hw, geometry",
+    [
+        ((32, 8), (3, 3), {}),
+        ((35, 29), (3, 3), dict(stride=2)),
+        ((3, 5), (3, 3), dict(stride=2)),
+        ((32, 16), (5, 1), dict(dilation=(2, 1))),
+        ((8, 4), (3, 3), dict(stride=2, dilation=(2, 1))),
+        ((8, 6), (1, 1), {}),
+        ((8, 6), (1, 1), dict(padding=1)),
+        ((16, 8), (1, 1), dict(groups=4)),
+    ],
+)
+def test_conv2d(channels, kernel_hw, geometry):
+    ci, co = channels
+    kernel = draw(*kernel_hw, ci // geometry.get("groups", 1), co, seed=1)
+    x = draw(2, 9, 10, ci)
+    assert_same(lambda x, k: primitives.conv2d(x, k, **geometry), x, kernel)
+    # The stem takes other sizes too than multiples of two.
+    even = draw(1, 8, 10, ci)
+    assert_same(lambda x, k: primitives.conv2d(x, k, **geometry), even, kernel)
+
+
+@pytest.mark.parametrize("margin", [(2, 2), (3, 5)])
+@pytest.mark.parametrize("geometry", [{}, dict(stride=2), dict(dilation=(2, 2))])
+def test_depthwise2d_of_a_carrier(margin, geometry):
+    def ours(x, kernel):
+        return primitives.depthwise2d(carry(x, margin), kernel, **geometry)
+
+    assert_same(ours, draw(2, 9, 10, 8), draw(3, 3, 1, 8, seed=1))
+
+
+@pytest.mark.parametrize("k, co", [(2, 5), (3, 5), (3, 64)])
+def test_conv2d_transpose_of_a_carrier_and_its_labels(k, co):
+    x, kernel = draw(2, 4, 5, 8), draw(k, k, 8, co, seed=1)
+
+    def ours(x, kernel):
+        epilogue = jax.nn.relu
+        return primitives.conv2d_transpose(carry(x, (1, 1)), kernel, epilogue)
+
+    assert_same(ours, x, kernel)
+    bias = draw(co, seed=3)
+    with lowering(TEXTBOOK):
+        expected = (primitives.conv2d_transpose(x, kernel) + bias).argmax(-1)
+    for how in (TEXTBOOK, *FAST.values()):
+        with lowering(how):
+            labels = primitives.conv2d_transpose_labels(x, kernel, bias)
+        assert labels.dtype == jnp.uint8
+        np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("kernel_hw", [(1, 1), (3, 1), (3, 3)])
+def test_bfloat16_kernels_round_the_operands_and_nothing_else(kernel_hw):
+    x, kernel = draw(1, 6, 7, 128), draw(*kernel_hw, 128, 8, seed=1)
+    rounded = [a.astype(jnp.bfloat16).astype(np.float32) for a in (x, kernel)]
+    with lowering(TEXTBOOK):
+        expected = primitives.conv2d(*map(jnp.asarray, rounded))
+    with lowering(FAST["cpu"]):
+        ours = primitives.conv2d(jnp.asarray(x), jnp.asarray(kernel, jnp.bfloat16))
+    assert ours.dtype == jnp.float32
+    np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_carrier_is_made_once_and_reads_as_its_map():
+    x = draw(1, 4, 5, 2)
+    with lowering(FAST["cpu"]):
+        carrier = carry(jnp.asarray(x), (2, 1))
+        assert isinstance(carrier, Carrier) and carrier.shape == x.shape
+        assert carry(carrier, (1, 1)) is carrier
+        np.testing.assert_array_equal(core(carrier), x)
+        wider = carry(carrier, (1, 2))
+        np.testing.assert_array_equal(
+            wider.padded, np.pad(x[0], [(1, 1), (2, 2), (0, 0)])[None]
+        )
+    with lowering(Lowering("gpu")):
+        assert carry(x, (2, 1)) is x
+
+
+@pytest.mark.parametrize("name", ["dabnet", "liteseg_shufflenet"])
+def test_on_a_gpu_a_deployed_network_has_no_convolution(name):
+    """Which XLA would leave out of the command buffer."""
+    model = models.create(name, num_classes=3)
+    image = jax.ShapeDtypeStruct((1, 32, 48, 3), jnp.bfloat16)
+    variables = jax.eval_shape(
+        lambda x: model.init(jax.random.key(0), x, train=False), image
+    )
+    zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), variables)
+    deployed, folded = models.fold(model, zeros, (32, 48))
+    with lowering(FAST["gpu"]):
+        jaxpr = jax.make_jaxpr(lambda v, x: deployed.apply(v, x, train=False))
+        text = str(jaxpr(folded, image))
+    assert "dot_general" in text and "conv_general" not in text
