@@ -54,7 +54,8 @@ def init_state(
 ) -> TrainState:
     """A state at step 0 with weights drawn from `seed`."""
 
-    @jax.jit
+    # It runs once: optimising ESNet's hundred draws took longer than compiling them.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def init() -> TrainState:
         image = jnp.zeros((1, *hw, 3))
         variables = model.init(jax.random.key(seed), image, train=False)
