@@ -176,7 +176,9 @@ def test_a_step_and_a_split_that_are_not_there(trained):
     assert_one_sentence(result, "no split 'dev'; there are: train, val, test")
 
 
-@pytest.mark.parametrize("script", ["train.py", "eval.py", "predict.py"])
+@pytest.mark.parametrize(
+    "script", ["train.py", "eval.py", "predict.py", "benchmark.py"]
+)
 def test_help_shows_a_command_to_copy(script):
     _, out, _ = run(script, "--help")
     assert f"python {script} --c" in out
