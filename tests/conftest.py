@@ -30,6 +30,15 @@ def cache(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def quickly_compiled():
+    """Leaves out most of XLA's optimisations: for programs that run once or twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # JAX would run these programs in the next modules too
+
+
 def shared_or_skip(*parts: str) -> Path:
     path = SHARED.joinpath(*parts)
     if not path.exists():

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import util
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,7 @@ import numpy as np
 from rich.progress import track
 
 from jaxseg import models
-from jaxseg.convert.torch import convert_state_dict
+from jaxseg.convert.torch import Report, convert_state_dict
 from jaxseg.models.summary import PAPERS, stages
 
 TOLERANCE = 1e-4  # of the largest magnitude; the record's own error is up to 2.5e-5
@@ -77,6 +77,11 @@ class Reference:
         return self._fill.fill(self.spec)
 
     @cached_property
+    def converted(self) -> tuple[Mapping, Report]:
+        """The weights as variables of our network, and what is said of them."""
+        return convert_state_dict(self.name, self.state_dict)
+
+    @cached_property
     def _outputs(self) -> dict[str, np.ndarray]:
         golden = _module(self._folder / "golden.py")
         return golden.read(self._path.with_suffix(".npz"))
@@ -97,8 +102,10 @@ class Reference:
 
     def compare(self, model: nn.Module, key: str) -> Comparison:
         """`model` with the recorded weights against the record for the input `key`."""
-        variables, _ = convert_state_dict(self.name, self.state_dict)
-        logits, parts = jax.device_get(_run(model, variables, self.image(key)))
+        variables, _ = self.converted
+        # Of the other inputs no stages are recorded.
+        run = _run_with_parts if key == "a" else _run
+        logits, parts = jax.device_get(run(model, variables, self.image(key)))
         recorded, stride = INPUTS[key]
         theirs = self._outputs[recorded]
         ours = logits.transpose(0, 3, 1, 2)[:, :, ::stride, ::stride]
@@ -123,6 +130,11 @@ def _module(path: Path) -> ModuleType:
 
 
 def _run(model: nn.Module, variables: Mapping, image: np.ndarray):
+    """The logits, and no parts."""
+    return jax.jit(partial(model.apply, train=False))(variables, image), {}
+
+
+def _run_with_parts(model: nn.Module, variables: Mapping, image: np.ndarray):
     """The logits, and what every module inside returned, by its path."""
 
     @jax.jit

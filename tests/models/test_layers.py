@@ -1,6 +1,7 @@
 """Primitives against the textbook `lax` call, units against NumPy."""
 
 import math
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -9,11 +10,41 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxseg.models import layers
+from jaxseg.models import layers, primitives
 from jaxseg.models.resize import adaptive_avg_pool, resize_bilinear
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
-def textbook(x, kernel, stride, dilation):
+
+def drawn(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+# One program a call: what is compiled operation by operation takes longer in all.
+def value_and_pull(f, *args):
+    """`f(*args)`, a drawn cotangent of it, and what this is pulled back to."""
+
+    @jax.jit
+    def run(g, *args):
+        value, pull = jax.vjp(f, *args)
+        return value, g, *pull(g)
+
+    g = drawn(9, *jax.eval_shape(f, *args).shape)
+    return jax.device_get(run(g, *args))
+
+
+def apply(module, variables, x):
+    """In training mode: what a module returns, and its updated statistics."""
+    forward = partial(module.apply, train=True, mutable=["batch_stats"])
+    return jax.device_get(jax.jit(forward)(variables, x))
+
+
+def assert_same(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
+def textbook(x, kernel, stride, dilation, groups=1):
     pads = [(d * (k - 1) // 2,) * 2 for k, d in zip(kernel.shape, dilation)]
     return lax.conv_general_dilated(
         x,
@@ -22,6 +53,7 @@ def textbook(x, kernel, stride, dilation):
         pads,
         rhs_dilation=dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
     )
 
 
@@ -36,21 +68,10 @@ def textbook(x, kernel, stride, dilation):
     ],
 )
 def test_conv2d_and_its_gradients(hw, kernel_hw, channels, stride, dilation):
-    keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (2, *hw, channels[0]))
-    kernel = jax.random.normal(keys[1], (*kernel_hw, *channels))
-
-    def ours(x, kernel):
-        return layers.conv2d(x, kernel, stride=stride, dilation=dilation)
-
-    expected, pull_expected = jax.vjp(
-        lambda x, k: textbook(x, k, stride, dilation), x, kernel
-    )
-    value, pull = jax.vjp(ours, x, kernel)
-    g = jax.random.normal(keys[2], expected.shape)
-    pairs = zip((value, *pull(g)), (expected, *pull_expected(g)), strict=True)
-    for a, b in pairs:
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+    x, kernel = drawn(0, 2, *hw, channels[0]), drawn(1, *kernel_hw, *channels)
+    ours = partial(primitives.conv2d, stride=stride, dilation=dilation)
+    theirs = partial(textbook, stride=stride, dilation=dilation)
+    assert_same(value_and_pull(ours, x, kernel), value_and_pull(theirs, x, kernel))
 
 
 @pytest.mark.parametrize(
@@ -65,31 +86,21 @@ def test_conv2d_and_its_gradients(hw, kernel_hw, channels, stride, dilation):
     ],
 )
 def test_depthwise_sums_are_the_grouped_convolution(hw, kernel_hw, stride, dilation):
-    keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (2, *hw, 24))
-    kernel = jax.random.normal(keys[1], (*kernel_hw, 1, 24))
-    geometry = (stride, dilation, layers._padding(kernel_hw, dilation))
-    value, pull = jax.vjp(lambda x, k: layers._depthwise_cpu(geometry, x, k), x, kernel)
-    expected, pull_expected = jax.vjp(
-        lambda x, k: layers._conv2d_lax(geometry, x, k, groups=24), x, kernel
-    )
-    g = jax.random.normal(keys[2], expected.shape)
-    pairs = zip((value, *pull(g)), (expected, *pull_expected(g)), strict=True)
-    for a, b in pairs:
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+    x, kernel = drawn(0, 2, *hw, 24), drawn(1, *kernel_hw, 1, 24)
+    ours = partial(primitives.depthwise2d, stride=stride, dilation=dilation)
+    theirs = partial(textbook, stride=stride, dilation=dilation, groups=24)
+    assert_same(value_and_pull(ours, x, kernel), value_and_pull(theirs, x, kernel))
 
 
 @pytest.mark.parametrize("k, dilation", [(1, 1), (3, 2)])
 def test_conv2d_pads_by_what_it_is_told(k, dilation):
     """1x1 grows the map by 2, a 3x3 dilated by 2 shrinks it: Darknet's layers."""
-    keys = jax.random.split(jax.random.key(0), 2)
-    x = jax.random.normal(keys[0], (2, 6, 7, 32))
-    kernel = jax.random.normal(keys[1], (k, k, 32, 4))
-    y = layers.conv2d(x, kernel, dilation=(dilation, dilation), padding=1)
+    x, kernel = drawn(0, 2, 6, 7, 32), drawn(1, k, k, 32, 4)
+    y = primitives.conv2d(x, kernel, dilation=(dilation, dilation), padding=1)
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
     h, w = (n + 2 - dilation * (k - 1) for n in (6, 7))
     expected = sum(
-        padded[:, i * dilation :, j * dilation :][:, :h, :w] @ np.asarray(kernel[i, j])
+        padded[:, i * dilation :, j * dilation :][:, :h, :w] @ kernel[i, j]
         for i in range(k)
         for j in range(k)
     )
@@ -97,10 +108,8 @@ def test_conv2d_pads_by_what_it_is_told(k, dilation):
 
 
 def test_conv2d_in_groups_keeps_them_apart():
-    keys = jax.random.split(jax.random.key(0), 2)
-    x = jax.random.normal(keys[0], (2, 3, 4, 32))
-    kernel = jax.random.normal(keys[1], (1, 1, 4, 16))
-    y = layers.conv2d(x, kernel, groups=8)
+    x, kernel = drawn(0, 2, 3, 4, 32), drawn(1, 1, 1, 4, 16)
+    y = np.asarray(primitives.conv2d(x, kernel, groups=8))
     for group in range(8):
         own = x[..., 4 * group : 4 * group + 4]
         expected = own @ kernel[0, 0, :, 2 * group : 2 * group + 2]
@@ -132,14 +141,11 @@ def test_resize_and_its_gradient(new_hw, align_corners):
     ]
     expected = np.stack(columns, 2)
 
-    def ours(x):
-        return resize_bilinear(x, new_hw, align_corners=align_corners)
-
-    value, pull = jax.vjp(ours, x)
+    resize = partial(resize_bilinear, hw=new_hw, align_corners=align_corners)
+    value, g, pulled = value_and_pull(resize, x)
     np.testing.assert_allclose(value, expected, atol=1e-5)
-    g = rng.normal(size=expected.shape).astype(np.float32)
     # A linear map and its transpose: <g, A x> = <A' g, x>.
-    np.testing.assert_allclose((pull(g)[0] * x).sum(), (g * expected).sum(), rtol=1e-3)
+    np.testing.assert_allclose((pulled * x).sum(), (g * expected).sum(), rtol=1e-3)
 
 
 def test_resize_repeats_a_lone_pixel():
@@ -150,7 +156,7 @@ def test_resize_repeats_a_lone_pixel():
 @pytest.mark.parametrize("hw, bins", [((7, 9), 3), ((6, 12), 6), ((4, 5), 6)])
 def test_adaptive_pool_averages_overlapping_tiles(hw, bins):
     x = np.random.default_rng(0).normal(size=(2, *hw, 3)).astype(np.float32)
-    y = adaptive_avg_pool(jnp.asarray(x), bins)
+    y = np.asarray(jax.jit(adaptive_avg_pool, static_argnums=1)(x, bins))
     for i in range(bins):
         for j in range(bins):
             rows, columns = (
@@ -165,7 +171,7 @@ def test_adaptive_pool_averages_overlapping_tiles(hw, bins):
 def test_avg_pool_divides_by_nine_at_the_border_too(hw):
     x = np.random.default_rng(0).normal(size=(2, *hw, 3)).astype(np.float32)
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    y = layers.avg_pool3(jnp.asarray(x))
+    y = np.asarray(primitives.avg_pool3(jnp.asarray(x)))
     assert y.shape == (2, -(-hw[0] // 2), -(-hw[1] // 2), 3)
     for i in range(y.shape[1]):
         for j in range(y.shape[2]):
@@ -175,7 +181,7 @@ def test_avg_pool_divides_by_nine_at_the_border_too(hw):
 
 def test_max_pool_leaves_out_an_odd_last_row():
     x = jnp.arange(15.0).reshape(1, 3, 5, 1)
-    np.testing.assert_array_equal(layers.max_pool2(x)[0, :, :, 0], [[6.0, 8.0]])
+    np.testing.assert_array_equal(primitives.max_pool2(x)[0, :, :, 0], [[6.0, 8.0]])
 
 
 def test_activations_and_their_gradients():
@@ -206,7 +212,7 @@ def test_conv2d_transpose_scatters_each_pixel_through_the_kernel(k, pad):
                 for v in range(k):
                     full[:, 2 * i + u, 2 * j + v] += x[:, i, j] @ kernel[u, v]
     expected = full[:, p : p + 6, p : p + 8]
-    ours = layers.conv2d_transpose(
+    ours = primitives.conv2d_transpose(
         jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
     )
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
@@ -215,9 +221,7 @@ def test_conv2d_transpose_scatters_each_pixel_through_the_kernel(k, pad):
 @pytest.mark.parametrize("k, pads", [(2, (1, 1)), (3, (1, 2))])
 def test_conv2d_transpose_has_the_gradients_of_the_textbook_call(k, pads):
     """Which is an ordinary convolution of the input with zeros between its pixels."""
-    keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (2, 3, 4, 5))
-    kernel = jax.random.normal(keys[1], (k, k, 5, 6))
+    x, kernel = drawn(0, 2, 3, 4, 5), drawn(1, k, k, 5, 6)
 
     def stuffed(x, kernel):
         return lax.conv_general_dilated(
@@ -229,18 +233,14 @@ def test_conv2d_transpose_has_the_gradients_of_the_textbook_call(k, pads):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
-    value, pull = jax.vjp(layers.conv2d_transpose, x, kernel)
-    expected, pull_expected = jax.vjp(stuffed, x, kernel)
-    g = jax.random.normal(keys[2], expected.shape)
-    pairs = zip((value, *pull(g)), (expected, *pull_expected(g)), strict=True)
-    for a, b in pairs:
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+    ours = value_and_pull(primitives.conv2d_transpose, x, kernel)
+    assert_same(ours, value_and_pull(stuffed, x, kernel))
 
 
 def test_max_pool_gives_the_gradient_to_the_first_of_equals():
     x = jnp.asarray([[[[3.0], [3.0]], [[3.0], [1.0]]]])
-    assert layers.max_pool2(x).item() == 3.0
-    gradient = jax.grad(lambda x: layers.max_pool2(x).sum())(x)
+    assert primitives.max_pool2(x).item() == 3.0
+    gradient = jax.grad(lambda x: primitives.max_pool2(x).sum())(x)
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[1.0, 0.0], [0.0, 0.0]])
 
 
@@ -249,7 +249,7 @@ def test_batch_norm_in_training_is_pytorchs():
     x = rng.normal(2.0, 3.0, size=(3, 5, 7, 4)).astype(np.float32)
     norm = layers.BatchNorm(1e-3)
     variables = norm.init(jax.random.key(0), x, train=False)
-    y, updated = norm.apply(variables, x, train=True, mutable=["batch_stats"])
+    y, updated = apply(norm, variables, x)
     mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
     expected = (x - mean) / np.sqrt(var + 1e-3)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
@@ -260,13 +260,12 @@ def test_batch_norm_in_training_is_pytorchs():
 
 
 def test_batch_norm_gradients_equal_autodiff_of_flax():
-    x = jax.random.normal(jax.random.key(0), (2, 6, 5, 8)) * 2 + 1
-    g = jax.random.normal(jax.random.key(1), x.shape)
+    x = drawn(0, 2, 6, 5, 8) * 2 + 1
     params = {
-        "scale": jnp.linspace(0.5, 2.0, 8),
-        "bias": jnp.linspace(-1.0, 1.0, 8),
+        "scale": np.linspace(0.5, 2.0, 8, dtype=np.float32),
+        "bias": np.linspace(-1.0, 1.0, 8, dtype=np.float32),
     }
-    stats = {"mean": jnp.zeros(8), "var": jnp.ones(8)}
+    stats = {"mean": np.zeros(8, np.float32), "var": np.ones(8, np.float32)}
     ours = layers.BatchNorm(1e-3)
     flax = nn.BatchNorm(use_running_average=False, epsilon=1e-3)
 
@@ -275,7 +274,7 @@ def test_batch_norm_gradients_equal_autodiff_of_flax():
             variables = {"params": params, "batch_stats": stats}
             return module.apply(variables, x, mutable=["batch_stats"], **kwargs)[0]
 
-        return jax.vjp(f, params, x)[1](g)
+        return value_and_pull(f, params, x)[2:]
 
     for a, b in zip(
         jax.tree.leaves(pull(ours, train=True)),
@@ -287,8 +286,7 @@ def test_batch_norm_gradients_equal_autodiff_of_flax():
 
 def test_batch_norm_over_an_axis_sees_the_whole_batch():
     """Two halves of a batch, mapped with an axis name, against the batch in one."""
-    x = jax.random.normal(jax.random.key(0), (4, 3, 5, 8)) + 1
-    g = jax.random.normal(jax.random.key(1), x.shape)
+    x, g = drawn(0, 4, 3, 5, 8) + 1, drawn(1, 4, 3, 5, 8)
     whole, mapped = layers.BatchNorm(1e-3), layers.BatchNorm(1e-3, axis_name="data")
     variables = whole.init(jax.random.key(0), x, train=False)
 
@@ -302,9 +300,10 @@ def test_batch_norm_over_an_axis_sees_the_whole_batch():
 
         return f
 
-    y, dx, stats = run(whole)(x, g)
+    y, dx, stats = jax.device_get(jax.jit(run(whole))(x, g))
     halves = [t.reshape(2, 2, 3, 5, 8) for t in (x, g)]
-    y2, dx2, stats2 = jax.vmap(run(mapped), axis_name="data")(*halves)
+    in_parts = jax.jit(jax.vmap(run(mapped), axis_name="data"))
+    y2, dx2, stats2 = jax.device_get(in_parts(*halves))
     np.testing.assert_allclose(y2.reshape(x.shape), y, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(dx2.reshape(x.shape), dx, rtol=1e-4, atol=1e-5)
     for name in ("mean", "var"):
@@ -326,14 +325,13 @@ def test_dropout_drops_whole_channels_and_keeps_the_mean():
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_statistics():
     unit = layers.ConvNormAct(8, (3, 3), norm=1e-3, act="relu", dtype=jnp.bfloat16)
-    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 16))
-    variables = unit.init(jax.random.key(1), x, train=False)
-    y, updated = unit.apply(variables, x, train=True, mutable=["batch_stats"])
+    x = drawn(0, 2, 8, 8, 16)
+    init = jax.jit(unit.init, static_argnames="train")
+    variables = init(jax.random.key(1), x, train=False)
+    y, updated = apply(unit, variables, x)
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {
         jnp.dtype("float32")
     }
-    exact, _ = unit.clone(dtype=jnp.float32).apply(
-        variables, x, train=True, mutable=["batch_stats"]
-    )
+    exact, _ = apply(unit.clone(dtype=jnp.float32), variables, x)
     np.testing.assert_allclose(np.asarray(y, np.float32), exact, atol=0.05)

@@ -1,15 +1,16 @@
 """What holds for every network, and the variants of the papers' tables."""
 
-from functools import partial
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
+from weights import drawn_variables
 
 from jaxseg import models
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 def shapes_of(model, hw):
@@ -19,23 +20,6 @@ def shapes_of(model, hw):
     )
     leaves = jax.tree.leaves(variables["params"])
     return logits.shape, sum(leaf.size for leaf in leaves)
-
-
-def drawn_variables(model, hw):
-    """Variables without running `init`, whose compilation takes most of a test."""
-    image = jax.ShapeDtypeStruct((1, *hw, 3), jnp.float32)
-    shapes = jax.eval_shape(
-        lambda x: model.init(jax.random.key(0), x, train=False), image
-    )
-    rng, values = np.random.default_rng(0), {}
-    for path, leaf in flatten_dict(shapes).items():
-        if path[-1] == "kernel":
-            std = (2 / np.prod(leaf.shape[:3])) ** 0.5
-            value = rng.normal(0, std, leaf.shape)
-        else:
-            value = {"scale": 1.0, "slope": 0.25, "var": 1.0}.get(path[-1], 0.1)
-        values[path] = jnp.full(leaf.shape, value, leaf.dtype)
-    return unflatten_dict(values)
 
 
 NAIVE = dict(q=7, decoder="naive")
@@ -146,13 +130,12 @@ def test_every_network_takes_what_was_padded(name, hw):
 @pytest.mark.parametrize("name", models.names())
 def test_training_moves_all_statistics_and_all_gradients_are_finite(name):
     model = models.create(name, num_classes=3)
-    keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (2, 32, 32, 3))
-    g = jax.random.normal(keys[1], (2, 32, 32, 3))
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=(2, 2, 32, 32, 3)).astype(np.float32)
+    key = jax.random.key(0)
     variables = drawn_variables(model, (32, 32))
 
-    # Most of the test is compilation; unoptimised code is enough for one call.
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @jax.jit
     def gradients(params, stats):
         def loss(params):
             variables = {"params": params, "batch_stats": stats}
@@ -160,14 +143,16 @@ def test_training_moves_all_statistics_and_all_gradients_are_finite(name):
                 variables,
                 x,
                 train=True,
-                rngs={"dropout": keys[2]},
+                rngs={"dropout": key},
                 mutable=["batch_stats"],
             )
             return (logits * g).sum(), updated["batch_stats"]
 
         return jax.grad(loss, has_aux=True)(params)
 
-    gradient, updated = gradients(variables["params"], variables["batch_stats"])
+    gradient, updated = jax.device_get(
+        gradients(variables["params"], variables["batch_stats"])
+    )
     for path, value in flatten_dict(gradient, sep="/").items():
         assert np.isfinite(value).all(), path
         # A bias before a norm has no effect; MEU's weight of a pixel may start below 0,
@@ -179,13 +164,33 @@ def test_training_moves_all_statistics_and_all_gradients_are_finite(name):
         assert np.isfinite(value).all() and (value != before[path]).any(), path
 
 
+def test_two_training_passes_with_one_key_agree_and_with_two_differ():
+    model = models.create("esnet", num_classes=3)
+    x = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
+    variables = drawn_variables(model, (16, 16))
+
+    @jax.jit
+    def forward(key):
+        rngs = {"dropout": key}
+        y, _ = model.apply(variables, x, train=True, rngs=rngs, mutable=["batch_stats"])
+        return y
+
+    first, again, other = (forward(jax.random.key(k)) for k in (2, 2, 3))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(np.asarray(first) - np.asarray(other)).max() > 1e-3
+
+
 def rows_reached(module, c):
-    x = jnp.zeros((1, 41, 41, c))
-    variables = module.init(jax.random.key(0), x, train=False)
-    dark, lit = (
-        np.asarray(module.apply(variables, image, train=False))
-        for image in (x, x.at[0, 20, 20].set(1.0))
-    )
+    x = np.zeros((1, 41, 41, c), np.float32)
+    point = x.copy()
+    point[0, 20, 20] = 1
+
+    @jax.jit
+    def forward(x, point):
+        variables = module.init(jax.random.key(0), x, train=False)
+        return [module.apply(variables, image, train=False) for image in (x, point)]
+
+    dark, lit = map(np.asarray, forward(x, point))
     rows = np.flatnonzero((lit != dark).any(axis=(0, 2, 3)))
     return 20 - rows[0], rows[-1] - 20
 
@@ -215,7 +220,7 @@ def test_meu_weights_each_map_by_the_other():
     high, low = rng.normal(size=(2, 3, 4, 6)), rng.normal(size=(2, 6, 8, 5))
     high, low = high.astype(np.float32), low.astype(np.float32)
     meu = models.MEU(7)
-    variables = meu.init(jax.random.key(0), high, low)
+    variables = jax.jit(meu.init)(jax.random.key(0), high, low)
     p = jax.tree.map(np.asarray, variables["params"])
 
     def conv(x, name):
@@ -226,7 +231,8 @@ def test_meu_weights_each_map_by_the_other():
     pixels = np.maximum(conv(fine.mean(3, keepdims=True), "spatial"), 0)
     deep = np.asarray(jax.image.resize(deep, (2, 6, 8, 7), "bilinear"))
     expected = fine * channels + deep * pixels
-    np.testing.assert_allclose(meu.apply(variables, high, low), expected, atol=1e-5)
+    y = jax.jit(meu.apply)(variables, high, low)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +241,7 @@ def test_meu_weights_each_map_by_the_other():
 )
 def test_statistics_move_by_each_backbones_momentum(name, layer, stride, momentum):
     model = models.create(name, num_classes=3)
-    x = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
     variables = drawn_variables(model, (32, 32))
 
     @jax.jit  # which computes the first layer alone
@@ -254,8 +260,9 @@ def test_statistics_move_by_each_backbones_momentum(name, layer, stride, momentu
     "block", [models.DABModule(2), models.EERM(2)], ids=lambda b: type(b).__name__
 )
 def test_convolutions_start_from_kaimings_normal(block):
-    variables = block.init(jax.random.key(0), jnp.zeros((1, 4, 4, 256)), train=False)
-    for path, value in flatten_dict(variables["params"]).items():
+    init = jax.jit(block.init, static_argnames="train")
+    variables = init(jax.random.key(0), jnp.zeros((1, 4, 4, 256)), train=False)
+    for path, value in flatten_dict(jax.device_get(variables["params"])).items():
         if path[-1] != "kernel":
             continue
         std = (2 / np.prod(value.shape[:3])) ** 0.5

@@ -12,9 +12,11 @@ import pytest
 from conftest import shared_or_skip
 
 from jaxseg import models
-from jaxseg.convert.torch import convert_state_dict, to_torch_state_dict
+from jaxseg.convert.torch import to_torch_state_dict
 from jaxseg.models.summary import stages
 from tools.parity import INPUTS, THEIR_GMACS, TOLERANCE, Reference
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 # Parameters that the output depends on, for 19 and for 11 classes.
 COUNTS = {
@@ -95,7 +97,7 @@ def test_counts_of_the_record_and_of_the_specification(name):
 @pytest.mark.parametrize("name", COUNTS)
 def test_state_dict_round_trip_is_exact(name):
     spec, state_dict = reference(name).spec, reference(name).state_dict
-    variables, report = convert_state_dict(name, state_dict)
+    variables, report = reference(name).converted
     entries = {entry["name"]: entry for entry in spec["entries"]}
     unused = {
         n

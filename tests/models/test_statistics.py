@@ -15,6 +15,8 @@ from jaxseg import models
 from jaxseg.models.backbones import InvertedResidual, ShuffleUnit
 from jaxseg.models.layers import Downsampler, Upsampler
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 def draw(rng, shape):
     """Kernels of unit gain; a slope, scale or bias is about one half."""
