@@ -63,7 +63,7 @@ class DABModule(Unit):
         )
         pair = partial(DepthwisePair, use_bias=False, **kwargs)
         y = NormAct(**kwargs, name="norm_in")(core(x), train=train)
-        y = self.carry(squeeze(y, train=train), (max(self.dilation, 1), 0))
+        y = self.carry(squeeze(y, train=train), (self.dilation, 0))
         plain = pair(1, name="plain")(y, train=train)
         dilated = pair(self.dilation, name="dilated")(y, train=train)
         y = NormAct(**kwargs, name="norm_sum")(plain + dilated, train=train)

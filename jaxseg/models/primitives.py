@@ -514,9 +514,8 @@ def _phases(x: Map, kernel: jax.Array) -> list[jax.Array]:
 
 def _interleave(phases: list[jax.Array]) -> jax.Array:
     b, h, w, c = phases[0].shape
-    if (
-        c < 64 and current_lowering().platform == "cpu"
-    ):  # where adding is faster than moving
+    # There adding is faster than moving.
+    if c < 64 and current_lowering().platform == "cpu":
         zero = jnp.zeros((), phases[0].dtype)
         still = (0, 0, 0)
         return sum(

@@ -54,7 +54,7 @@ def init_state(
 ) -> TrainState:
     """A state at step 0 with weights drawn from `seed`."""
 
-    # It runs once: optimising ESNet's hundred draws took longer than compiling them.
+    # It runs once: optimising ESNet's draws took longer than compiling them.
     @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def init() -> TrainState:
         image = jnp.zeros((1, *hw, 3))

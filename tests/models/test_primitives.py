@@ -104,6 +104,12 @@ def test_bfloat16_kernels_round_the_operands_and_nothing_else(kernel_hw):
     np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("hw", [(8, 10), (7, 9)])
+def test_max_pool3(hw):
+    """A network's own maximum over windows, which begin outside the map."""
+    assert_same(lambda x, k: primitives.max_pool3(x) * k, draw(2, *hw, 3), draw(3))
+
+
 def test_a_carrier_is_made_once_and_reads_as_its_map():
     x = draw(1, 4, 5, 2)
     with lowering(FAST["cpu"]):
