@@ -370,10 +370,25 @@ def _conv2d_cpu_fwd(geometry, x, kernel):
 def _conv2d_cpu_bwd(geometry, residuals, g):
     x, kernel = residuals
     _, pullback = jax.vjp(lambda x: _conv2d_lax(geometry, x, kernel), x)
-    kh, kw = kernel.shape[:2]
-    taps = _taps(geometry, (kh, kw), g.shape[1:3], padded(x, geometry[2]))
-    kernel_gradient = _pixel_products(jnp.concatenate(taps, -1), g)
-    return *pullback(g), kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
+    kernel_gradient = _kernel_gradient(geometry, x, kernel.shape, g)
+    return *pullback(g), kernel_gradient.astype(kernel.dtype)
+
+
+def _kernel_gradient(geometry, x, shape, g):
+    """Sums over pixels of what each tap saw, times `g`.
+
+    At stride 1 it may as well be `g` that is shifted, the other way: of the two the one
+    with fewer channels is copied once a tap.
+    """
+    stride, dilation, margin = geometry
+    kh, kw, ci, co = shape
+    other = tuple(d * (k - 1) - m for d, k, m in zip(dilation, (kh, kw), margin))
+    if stride == 1 and co <= ci and min(other) >= 0:
+        taps = _taps(geometry, (kh, kw), x.shape[1:3], padded(g, other))[::-1]
+        by_input = _pixel_products(x, jnp.concatenate(taps, -1))
+        return by_input.reshape(ci, kh, kw, co).transpose(1, 2, 0, 3)
+    taps = _taps(geometry, (kh, kw), g.shape[1:3], padded(x, margin))
+    return _pixel_products(jnp.concatenate(taps, -1), g).reshape(shape)
 
 
 _conv2d_cpu.defvjp(_conv2d_cpu_fwd, _conv2d_cpu_bwd)
