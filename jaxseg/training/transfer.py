@@ -52,7 +52,7 @@ def transfer(
         for p in drawn
         if p not in loaded and not (backbone_only and "backbone" not in p)
     ]
-    console.print(f"From {source}:")
+    console.print(f"From {source}:", soft_wrap=True)  # a path in one piece
     modules = Counter(path[1] for path in fitting)
     listed = ", ".join(f"{module} ({n})" for module, n in modules.items())
     _say(console, f"loaded, {len(fitting)} arrays", [listed] if fitting else [])
