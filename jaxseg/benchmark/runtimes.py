@@ -179,7 +179,7 @@ def _openvino(work: Workload) -> Build:
 def _torch(work: Workload, compiled: bool = False) -> Build:
     import torch
 
-    _import_torchvision()
+    import_torchvision()
     from onnx2torch import convert
     from torch._inductor import config
 
@@ -221,7 +221,8 @@ def _torch(work: Workload, compiled: bool = False) -> Build:
     return build
 
 
-def _import_torchvision() -> None:
+def import_torchvision() -> None:
+    """Has onnx2torch find torchvision, or a stub that does for our graphs."""
     # onnx2torch imports it for operators of detection, which nothing here has. Beside
     # a CPU build of PyTorch the one that pip finds cannot be imported.
     try:

@@ -30,6 +30,7 @@ def export_onnx(
     output: str = "labels",
     join_pairs: bool = False,
     batch: int = 1,
+    trainable: bool = False,
 ) -> "ModelProto":
     """What `Predictor` computes for pictures of `hw`, as an ONNX model.
 
@@ -42,6 +43,9 @@ def export_onnx(
         join_pairs: make one convolution, and the sum with a map of biases, of each of
             FDDWNet's depthwise pairs. OpenVINO is faster so, onnxruntime slower.
         batch: b, the number of pictures in a call.
+        trainable: export the network as it is trained, not folded: batch norms and
+            PReLU are nodes of their own, which frameworks that train can convert. Of
+            dropout, and of each norm's eps, the graph knows nothing.
 
     Raises:
         ValueError: `output` is neither, or the network computes something for which
@@ -50,12 +54,13 @@ def export_onnx(
     if output not in OUTPUTS:
         raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}.")
     with lowering(Lowering("textbook", join_pairs=join_pairs)):
-        model, variables = deploy(model, variables, preprocess, hw)
+        if not trainable:
+            model, variables = deploy(model, variables, preprocess, hw)
         closed = jax.make_jaxpr(
             lambda image: segment(model, variables, preprocess, image, output)
         )(jax.ShapeDtypeStruct((batch, *hw, 3), jnp.uint8))
 
-    graph = Graph()
+    graph = Graph(trainable)
     pixels = graph.add("Cast", "image", to=_DTYPES[np.dtype(np.float32)])
     pixels = graph.add("Transpose", pixels, perm=(0, 3, 1, 2))
     (result,) = _translate(graph, closed.jaxpr, closed.consts, [pixels])
@@ -192,6 +197,8 @@ def _prelu(graph, eqn, x, slope):
     onnxruntime has no PRelu in the layout that its convolutions work in, and OpenVINO
     too takes less time for these. BatchNormalization it has.
     """
+    if graph.trainable:
+        return graph.add("PRelu", x, slope.reshape(-1, 1, 1))
 
     def scaled(x, gain):
         zero, one = np.zeros_like(gain), np.ones_like(gain)

@@ -35,9 +35,11 @@ class Graph:
         nodes: each behind those that it reads.
         constants: with their axes as ONNX has them, by name.
         scope: the part of the network that comes next, for the names of its nodes.
+        trainable: whether the graph is of a network as it is trained.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trainable: bool = False) -> None:
+        self.trainable = trainable
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.scope = ""

@@ -91,6 +91,23 @@ def test_pairs_are_joined_on_request():
     same(run(joined, image), run(apart, image), relative=1e-5)
 
 
+@pytest.mark.parametrize("name", ["esnet", "dabnet"])
+def test_what_others_may_train_keeps_its_norms(name):
+    """Whose scales are the network's own by its eps, and whose shifts are folded."""
+    model, preprocess = models.create(name, num_classes=3), Preprocess(MEAN, STD)
+    variables, image = draw_weights(model), picture((16, 24))
+    arguments = model, variables, preprocess, (16, 24), "logits"
+    exported = export_onnx(*arguments, trainable=True)
+    same(run(exported, image), run(export_onnx(*arguments), image), relative=1e-4)
+    nodes = Counter(node.op_type for node in exported.graph.node)
+    paths = flatten_dict(variables["params"])
+    norms = [path for path in paths if path[-1] == "scale"]
+    shared = 2 * 3 if name == "esnet" else 0  # three PFCUs use their norm three times
+    # The first one is what is done to the picture.
+    assert nodes["BatchNormalization"] == 1 + len(norms) + shared
+    assert nodes["PRelu"] == sum(path[-1] == "slope" for path in paths)
+
+
 def test_affine_maps_of_channels_in_a_row_become_one():
     graph = Graph()
     x = graph.add("Add", "x", np.float32([1, 2]).reshape(1, 2, 1, 1))
