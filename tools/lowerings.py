@@ -109,7 +109,8 @@ def report(names: list[str], hw: tuple[int, int]) -> str:
 
 {hw[0]}x{hw[1]}, batch 1, from uint8 pixels on the device to labels there; {CALLS} calls
 of a process; {time.strftime("%Y-%m-%d")}. Kernels and launches are a call's, by JAX's
-profiler with command buffers left on. Made by `python -m tools.lowerings`.
+profiler with command buffers left on. Made by
+`python -m tools.lowerings {" ".join(sys.argv[1:])}`.
 
 | network | variant | p50 ms | min ms | kernels | graph launches | kernel launches |
 |---|---|---:|---:|---:|---:|---:|
@@ -117,14 +118,21 @@ profiler with command buffers left on. Made by `python -m tools.lowerings`.
 """
 
 
+def size(text: str) -> tuple[int, int]:
+    """Height and width of "512x1024"."""
+    h, w = map(int, text.split("x"))
+    return h, w
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("networks", nargs="*", metavar="NETWORK")
-    parser.add_argument("--size", default="512x1024")
+    parser.add_argument("--size", type=size, default="512x1024")
     flags = parser.parse_intermixed_args()
-    h, w = map(int, flags.size.split("x"))
-    flags.output.write_text(report(flags.networks or models.names(), (h, w)))
+    if unknown := set(flags.networks) - set(models.names()):
+        parser.error(f"no network is called {', '.join(unknown)}")
+    flags.output.write_text(report(flags.networks or models.names(), flags.size))
 
 
 if __name__ == "__main__":

@@ -229,7 +229,8 @@ ms a step: medians over {ROUNDS} processes of a side's medians of {TURNS * STEPS
 taken in turns, and the least of all steps. PyTorch, channels_last, trains the graph
 that `export_onnx(trainable=True)` makes of the network, converted by onnx2torch: it has
 no dropout, and PReLU's slopes are constants. Ours has both. Both have the tuned
-allocator. No step augments its pictures. Made by `python -m tools.training_speed`.
+allocator. No step augments its pictures. Made by
+`python -m tools.training_speed {" ".join(sys.argv[1:])}`.
 
 | network | jaxseg | PyTorch | ratio | least: jaxseg | PyTorch | ratio |
 |---|---:|---:|---:|---:|---:|---:|
@@ -237,17 +238,24 @@ allocator. No step augments its pictures. Made by `python -m tools.training_spee
 """
 
 
+def size(text: str) -> tuple[int, int]:
+    """Height and width of "512x1024"."""
+    h, w = map(int, text.split("x"))
+    return h, w
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("networks", nargs="*", metavar="NETWORK")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--size", default="256x512")
+    parser.add_argument("--size", type=size, default="256x512")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     flags = parser.parse_intermixed_args()
-    h, w = map(int, flags.size.split("x"))
+    if unknown := set(flags.networks) - set(models.names()):
+        parser.error(f"no network is called {', '.join(unknown)}")
     names = flags.networks or models.names()
-    flags.output.write_text(report(names, flags.batch, (h, w), flags.dtype))
+    flags.output.write_text(report(names, flags.batch, flags.size, flags.dtype))
 
 
 if __name__ == "__main__":
