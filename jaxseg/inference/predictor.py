@@ -23,8 +23,7 @@ from jaxseg.models.sizes import padded_hw
 from jaxseg.runtime import compiler_options
 
 OUTPUTS = ("labels", "logits")
-# A size has its program and its folded weights, 80 MB of them for Darknet19.
-_SIZES_KEPT = 8
+_SIZES_KEPT = 8  # programs
 
 
 def deploy(
@@ -92,6 +91,7 @@ class Predictor:
         self.output, self.how = output, how or deployed_lowering()
         self._model, self._preprocess = model, preprocess
         self._variables = jax.device_get(variables)
+        self._weights: dict[Any, jax.Array] = {}  # of the last size, on the device
         self.program = lru_cache(_SIZES_KEPT)(self._program)
 
     def _program(self, b: int, h: int, w: int) -> Callable[[jax.Array], jax.Array]:
@@ -106,7 +106,15 @@ class Predictor:
                 self._model, self._variables, self._preprocess, (h, w)
             )
             lowered = jax.jit(run).lower(variables, image)
-        return partial(lowered.compile(compiler_options()), jax.device_put(variables))
+        weights = jax.tree_util.tree_map_with_path(self._on_device, variables)
+        return partial(lowered.compile(compiler_options()), weights)
+
+    def _on_device(self, path: Any, weight: np.ndarray) -> jax.Array:
+        """Most folded weights are those of every size (300 MB for Darknet19): once."""
+        kept = self._weights.get(path)
+        if kept is None or not np.array_equal(kept, weight):
+            kept = self._weights[path] = jax.device_put(weight)
+        return kept
 
     def __call__(self, image: np.ndarray | jax.Array) -> jax.Array:
         """The label map; raises `ValueError` for anything but uint8 RGB."""

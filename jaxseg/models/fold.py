@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxseg.models.layers import Unit, Weights
-from jaxseg.models.primitives import Pair, bfloat16_pays
+from jaxseg.models.layers import Conv, Unit, Weights
+from jaxseg.models.primitives import Pair, bfloat16_pays, prepared_kernel
+from jaxseg.models.winograd import Tiles
 
 
 def fold(
@@ -41,12 +42,15 @@ def fold(
         return unflatten_dict({p[n:]: v for p, v in leaves.items() if p[:n] == path})
 
     folded: dict[tuple[str, ...], np.ndarray] = {}
+    convs: dict[tuple[str, ...], dict[str, Any]] = {}  # geometries
     units: list[tuple[str, ...]] = []  # that were folded, the last one may be running
     depth = 0
 
     def visit(call, args, kwargs, context):
         nonlocal depth
         unit, own = context.module, None
+        if isinstance(unit, Conv):
+            convs[unit.path] = unit.geometry
         if context.method_name == "__call__" and isinstance(unit, Unit) and not depth:
             own = unit.fold(weights, args[0].shape[1:3])
         if own is None and not depth:
@@ -68,11 +72,13 @@ def fold(
         in_unit = any(path[: len(unit)] == unit for unit in units)
         if not in_unit and path[:-1] not in norms:
             folded[path] = value
-    params = {path: _stored(path, v, model.dtype) for path, v in folded.items()}
+
+    def stored(path: tuple[str, ...], value: np.ndarray) -> np.ndarray | Tiles:
+        product = path[-1] == "kernel" and value.shape[2] > 1
+        dtype = model.dtype if product and bfloat16_pays() else np.float32
+        if path[:-1] in convs and path[-1] == "kernel" and dtype == jnp.float32:
+            value = prepared_kernel(value, **convs[path[:-1]])
+        return jax.tree.map(lambda v: v.astype(dtype), value)
+
+    params = {path: stored(path, value) for path, value in folded.items()}
     return model.clone(folded=True), {"params": unflatten_dict(params)}
-
-
-def _stored(path: tuple[str, ...], value: np.ndarray, dtype: Any) -> np.ndarray:
-    """Kernels of matrix products in the model's dtype, all else in float32."""
-    product = path[-1] == "kernel" and value.shape[2] > 1 and bfloat16_pays()
-    return value.astype(dtype if product else np.float32)

@@ -10,9 +10,24 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxseg.models.layers import Conv, ConvNormAct, DepthwiseNormAct, Network, Unit
-from jaxseg.models.primitives import core, mean_over_channels, mean_over_pixels
+from jaxseg.models.layers import (
+    Conv,
+    ConvNormAct,
+    DepthwiseNormAct,
+    Network,
+    Unit,
+    then_norm,
+)
+from jaxseg.models.primitives import (
+    Map,
+    beside,
+    core,
+    mean_over_channels,
+    mean_over_pixels,
+    splitting_pays,
+)
 from jaxseg.models.resize import resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
 
@@ -42,7 +57,7 @@ class FPEBlock(Unit):
     chain: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
         hidden = self.expansion * self.features
         if hidden % len(self.rates):
             raise ValueError(
@@ -51,10 +66,15 @@ class FPEBlock(Unit):
             )
         kwargs = dict(use_bias=False, norm=EPS, **self.common)
         conv = partial(ConvNormAct, kernel_size=(1, 1), **kwargs)
-        x = self.carry(x)
-        y = conv(hidden, act="relu", name="expand")(x, train=train)
+        x, n = self.carry(x), len(self.rates)
+        if self.folded and splitting_pays():
+            expand = partial(conv, hidden // n, act="relu")
+            groups = [expand(name=f"expand{i}")(x, train=train) for i in range(n)]
+        else:
+            y = conv(hidden, act="relu", name="expand")(x, train=train)
+            groups = jnp.split(y, n, -1)
         results = []
-        for i, group in enumerate(jnp.split(y, len(self.rates), -1)):
+        for i, group in enumerate(groups):
             if self.chain and self.stride == 1 and i > 0:
                 group = group + core(results[-1])
             branch = DepthwiseNormAct(
@@ -66,9 +86,23 @@ class FPEBlock(Unit):
                 name=f"branch{i}",
             )
             results.append(self.carry(branch(group, train=train)))
-        y = jnp.concatenate([core(result) for result in results], -1)
-        y = conv(self.features, name="project")(y, train=train)
+        y = conv(self.features, name="project")(beside(results), train=train)
         return core(x) + y if x.shape == y.shape else y
+
+    def fold(self, weights, hw):
+        if not splitting_pays():
+            return None
+        own, n = weights(self.path), len(self.rates)
+        folded = {
+            name: {part: then_norm(own[name][part], own[name]["norm"], EPS)}
+            for name, part in [("project", "conv")]
+            + [(f"branch{i}", "depthwise") for i in range(n)]
+        }
+        expand = then_norm(own["expand"]["conv"], own["expand"]["norm"], EPS)
+        parts = [np.split(expand[leaf], n, -1) for leaf in ("kernel", "bias")]
+        for i, (kernel, bias) in enumerate(zip(*parts)):
+            folded[f"expand{i}"] = {"conv": {"kernel": kernel, "bias": bias}}
+        return folded
 
 
 class MEU(Unit):
@@ -88,7 +122,7 @@ class MEU(Unit):
     spatial: bool = True
 
     @nn.compact
-    def __call__(self, high: jax.Array, low: jax.Array) -> jax.Array:
+    def __call__(self, high: Map, low: Map) -> jax.Array:
         conv = partial(Conv, kernel_size=(1, 1), **self.common)
         weight = partial(conv, bias_init=nn.initializers.ones)
         high = conv(self.features, name="high")(high)
@@ -167,5 +201,5 @@ class FPENet(Network):
             head(x), image.shape[1:3], align_corners=False, labels=self.labels
         )
 
-    def _join(self, first: jax.Array, last: jax.Array) -> jax.Array:
-        return jnp.concatenate([first, last], -1) if self.long_skip else last
+    def _join(self, first: jax.Array, last: jax.Array) -> Map:
+        return beside([first, last]) if self.long_skip else last

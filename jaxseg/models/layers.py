@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from jaxseg.models.primitives import (
     Map,
     Pair,
+    Parts,
     carry,
     channel_sum,
     conv2d,
@@ -90,7 +91,11 @@ class Unit(nn.Module, kw_only=True):
 
     def cast(self, x: Map) -> Map:
         """A map in the dtype that the unit computes in."""
-        return x if self.folded else x.astype(self.dtype)
+        if self.folded:
+            return x
+        if isinstance(x, Parts):
+            return Parts(tuple(map(self.cast, x.maps)))
+        return x.astype(self.dtype)
 
     def carry(self, x: Map, margin: Pair = (0, 0)) -> Map:
         """What several parts of a unit read, in the folded form in memory once.
@@ -243,18 +248,24 @@ class Conv(Unit):
     kernel_init: Initializer = torch_uniform
     bias_init: Initializer | None = None
 
-    @nn.compact
-    def __call__(self, x: Map) -> jax.Array:
-        shape = (*self.kernel_size, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        y = conv2d(
-            self.cast(x),
-            self.cast(kernel),
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """The arguments of `conv2d`."""
+        return dict(
             stride=self.stride,
             dilation=self.dilation,
             padding=self.padding,
             groups=self.groups,
         )
+
+    @nn.compact
+    def __call__(self, x: Map) -> jax.Array:
+        shape = (*self.kernel_size, x.shape[-1] // self.groups, self.features)
+        if self.folded:
+            kernel = self.get_variable("params", "kernel")
+        else:
+            kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        y = conv2d(self.cast(x), self.cast(kernel), **self.geometry)
         if not self.use_bias:
             return y
         bias_init = self.bias_init or _bias_init(shape)

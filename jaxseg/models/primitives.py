@@ -5,7 +5,7 @@ platform, another arithmetic of the same values and gradients. Which of them run
 decided here, at trace time, and nowhere else.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -16,6 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from jaxseg.models import winograd
+from jaxseg.models.winograd import Tiles
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 Pair = tuple[int, int]
@@ -153,11 +156,47 @@ class Carrier:
         return self.padded[:, top : h - top, left : w - left]
 
 
-Map = jax.Array | Carrier
+@dataclass(frozen=True)
+class Parts:
+    """Maps side by side along the channels, without the copy of a concatenation.
+
+    A 1x1 convolution of them is a sum of one a map.
+    """
+
+    maps: "tuple[Map, ...]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return *self.maps[0].shape[:3], sum(x.shape[-1] for x in self.maps)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.maps[0].dtype
+
+    def split(self, matrix: jax.Array) -> list[jax.Array]:
+        """The rows of a 1x1 convolution's matrix, `(c, co)`, that each map has."""
+        return jnp.split(matrix, np.cumsum([x.shape[-1] for x in self.maps])[:-1])
+
+
+Map = jax.Array | Carrier | Parts
+
+
+def splitting_pays() -> bool:
+    """Whether maps are better computed apart than cut out of a wider one."""
+    return current_lowering().platform == "cpu"
+
+
+def beside(maps: Sequence[Map]) -> Map:
+    """Maps as one, side by side along the channels."""
+    if current_lowering().platform == "cpu":
+        return Parts(tuple(maps))
+    return jnp.concatenate([core(x) for x in maps], -1)
 
 
 def core(x: Map) -> jax.Array:
     """The map itself, `(b, h, w, c)`."""
+    if isinstance(x, Parts):
+        return jnp.concatenate([core(part) for part in x.maps], -1)
     return x.window((0, 0)) if isinstance(x, Carrier) else x
 
 
@@ -166,6 +205,8 @@ def carry(x: Map, margin: Pair = (0, 0)) -> Map:
 
     Where the lowering has no barriers it is `x` as it was.
     """
+    if isinstance(x, Parts):
+        return Parts(tuple(carry(part, margin) for part in x.maps))
     if isinstance(x, Carrier) and x.has(margin):
         return x
     if not current_lowering().barriers:
@@ -184,7 +225,7 @@ def padded(x: Map, margin: Pair) -> jax.Array:
 
 def conv2d(
     x: Map,
-    kernel: jax.Array,
+    kernel: jax.Array | Tiles,
     *,
     stride: int = 1,
     dilation: Pair = (1, 1),
@@ -196,26 +237,29 @@ def conv2d(
     Padding is symmetric, `padding` pixels a side; None stands for
     `dilation * (k - 1) / 2`, which at stride 1 keeps h and w. The result has the dtype
     of `x`; a bfloat16 kernel lets matrix products read `x` in bfloat16, and nothing
-    else.
+    else. In place of the kernel it takes what `prepared_kernel` made of it.
     """
-    margin = _margin(kernel.shape[:2], dilation)
-    if padding is not None:
-        margin = (padding, padding)
-    geometry = (stride, dilation, margin)
+    geometry = _geometry(kernel, stride, dilation, padding)
+    if isinstance(kernel, Tiles):
+        return winograd.convolve(core(x), kernel, *geometry[1:])
     kh, kw, ci, co = kernel.shape
     how = current_lowering()
     if how.platform == "textbook":
         return _conv2d_lax(geometry, core(x), kernel, groups)
     fast = how.dots or how.platform == "cpu"
-    if (kh, kw, stride, margin) == (1, 1, 1, (0, 0)) and fast:
+    if (kh, kw) == (1, 1) and geometry[::2] == (1, (0, 0)) and fast:
+        if isinstance(x, Parts) and groups == 1:
+            return sum(map(_dot, map(core, x.maps), x.split(kernel[0, 0])))
         return _pointwise(core(x), kernel[0, 0], groups)
     if groups > 1:
         return _conv2d_lax(geometry, core(x), kernel, groups)
     if how.dots or (how.platform == "cpu" and _dots_pay(geometry, kernel)):
         return _conv2d_dots(geometry, x, kernel)
     if how.platform == "cpu":
-        if geometry == (2, (1, 1), (1, 1)) and ci == 3 and (kh, kw) == (3, 3):
-            return _conv2d_stem(core(x), kernel)
+        if (kh, kw, ci) == (3, 3, 3) and geometry[1:] == ((1, 1), (1, 1)):
+            stem = {1: _conv2d_stem, 2: _conv2d_stem2}.get(stride)
+            if stem:
+                return stem(core(x), kernel)
         if ci >= 32:
             # XLA:CPU takes up to twice as long for odd numbers of channels.
             more_ci, more_co = (-ci % 4, -co % 8) if co % 8 else (0, 0)
@@ -223,6 +267,35 @@ def conv2d(
             kernel = jnp.pad(kernel, [(0, 0)] * 2 + [(0, more_ci), (0, more_co)])
             return _conv2d_cpu(geometry, x, kernel.astype(x.dtype))[..., :co]
     return _conv2d_lax(geometry, core(x), kernel)
+
+
+def prepared_kernel(
+    kernel: np.ndarray,
+    *,
+    stride: int = 1,
+    dilation: Pair = (1, 1),
+    padding: int | None = None,
+    groups: int = 1,
+) -> np.ndarray | Tiles:
+    """A kernel whose values will not change, as `conv2d` computes with it fastest."""
+    how = current_lowering()
+    plain = how.platform == "cpu" and not how.dots and (stride, groups) == (1, 1)
+    if plain and _winograd_pays(kernel.shape):
+        return winograd.transform_kernel(kernel)
+    return kernel
+
+
+def _winograd_pays(shape: tuple[int, ...]) -> bool:
+    """Whether XLA:CPU is faster so than with its own convolution of such a kernel."""
+    kh, kw, ci, co = shape
+    least = {(3, 3): 128, (3, 1): 128, (1, 3): 128, (5, 1): 64, (1, 5): 64}
+    return min(ci, co) >= least.get((kh, kw), np.inf)
+
+
+def _geometry(kernel, stride, dilation, padding):
+    taps = kernel.taps if isinstance(kernel, Tiles) else kernel.shape[:2]
+    margin = _margin(taps, dilation) if padding is None else (padding, padding)
+    return stride, dilation, margin
 
 
 def _margin(kernel_hw: Pair, dilation: Pair) -> Pair:
@@ -339,6 +412,26 @@ def _conv2d_dots(geometry, x, kernel):
 
 
 def _conv2d_stem(x, kernel):
+    """3x3 of few channels, as one product for four neighbouring pixels."""
+    b, h, w, c = x.shape
+    n, groups = 4, -(-w // 4)
+    wide = jnp.pad(x, [(0, 0), (1, 1), (1, (groups + 1) * n - w - 1), (0, 0)])
+    wide = lax.optimization_barrier(wide.reshape(b, h + 2, groups + 1, n * c))
+    seen = [
+        part
+        for row in (wide[:, i : i + h] for i in range(3))
+        for part in (row[:, :, :-1], row[:, :, 1:, : 2 * c])
+    ]
+    shifted = [
+        jnp.pad(kernel, [(0, 0), (i, n - 1 - i), (0, 0), (0, 0)]) for i in range(n)
+    ]
+    matrix = jnp.stack(shifted, 3).reshape(3 * (n + 2) * c, -1)
+    return _dot(jnp.concatenate(seen, -1), matrix).reshape(b, h, groups * n, -1)[
+        :, :, :w
+    ]
+
+
+def _conv2d_stem2(x, kernel):
     """3x3 at stride 2 of few channels, as 2x2 of the four pixels of each 2x2 block."""
     b, h, w, c = x.shape
     x = jnp.pad(x, [(0, 0), (0, h % 2), (0, w % 2), (0, 0)])

@@ -7,7 +7,7 @@ import pytest
 
 from jaxseg import models
 from jaxseg.models import primitives
-from jaxseg.models.primitives import Carrier, Lowering, carry, core, lowering
+from jaxseg.models.primitives import Carrier, Lowering, beside, carry, core, lowering
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -47,6 +47,7 @@ def assert_same(ours, x, kernel):
         ((32, 8), (3, 3), {}),
         ((35, 29), (3, 3), dict(stride=2)),
         ((3, 5), (3, 3), dict(stride=2)),
+        ((3, 5), (3, 3), {}),
         ((32, 16), (5, 1), dict(dilation=(2, 1))),
         ((8, 4), (3, 3), dict(stride=2, dilation=(2, 1))),
         ((8, 6), (1, 1), {}),
@@ -62,6 +63,14 @@ def test_conv2d(channels, kernel_hw, geometry):
     # The stem takes other sizes too than multiples of two.
     even = draw(1, 8, 10, ci)
     assert_same(lambda x, k: primitives.conv2d(x, k, **geometry), even, kernel)
+
+
+@pytest.mark.parametrize("kernel_hw", [(1, 1), (3, 3)])
+def test_conv2d_of_maps_beside_each_other(kernel_hw):
+    def ours(x, kernel):
+        return primitives.conv2d(beside([x[..., :6], carry(x[..., 6:])]), kernel)
+
+    assert_same(ours, draw(2, 5, 6, 8), draw(*kernel_hw, 8, 3, seed=1))
 
 
 @pytest.mark.parametrize("margin", [(2, 2), (3, 5)])
