@@ -19,9 +19,10 @@ from jaxseg.models.layers import (
     Network,
     Unit,
     kaiming_normal,
+    then_norm,
     torch_uniform,
 )
-from jaxseg.models.primitives import mean_over_pixels
+from jaxseg.models.primitives import Map, beside, core, mean_over_pixels
 from jaxseg.models.resize import resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
 
@@ -34,7 +35,8 @@ class SeparableUnit(Unit):
     """k x k convolution, batch norm, activation: `(b, h, w, ci) -> (b, h, w, co)`.
 
     The convolution is a depthwise one, then a 1x1 with nothing between them (so for
-    k = 1 a factor a channel comes first), or with `separable=False` an ordinary one.
+    k = 1 a factor a channel comes first, which the folded form has in the 1x1), or with
+    `separable=False` an ordinary one.
     """
 
     features: int
@@ -44,15 +46,27 @@ class SeparableUnit(Unit):
     separable: bool = True
     kernel_init: Initializer = torch_uniform
 
+    @property
+    def _scaled(self) -> bool:
+        return self.separable and self.kernel == 1
+
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: Map, *, train: bool) -> jax.Array:
         kernel, dilation = (self.kernel, self.kernel), (self.dilation, self.dilation)
         kwargs = dict(use_bias=False, kernel_init=self.kernel_init, **self.common)
-        if self.separable:
-            x = DepthwiseConv(kernel, 1, dilation, **kwargs, name="depthwise")(x)
-            kernel, dilation = (1, 1), (1, 1)
+        if self.separable and not (self.folded and self._scaled):
+            depthwise = DepthwiseConv(kernel, 1, dilation, **kwargs, name="depthwise")
+            x, kernel, dilation = depthwise(core(x)), (1, 1), (1, 1)
         unit = partial(ConvNormAct, self.features, kernel, dilation=dilation, **kwargs)
         return unit(norm=EPS, act=self.act, name="mix")(x, train=train)
+
+    def fold(self, weights, hw):
+        if not self._scaled:
+            return None
+        own = weights(self.path)
+        factors = own["depthwise"]["kernel"].swapaxes(2, 3)
+        kernel = {"kernel": factors * own["mix"]["conv"]["kernel"]}
+        return {"mix": {"conv": then_norm(kernel, own["mix"]["norm"], EPS)}}
 
 
 class DASPP(Unit):
@@ -71,7 +85,7 @@ class DASPP(Unit):
     separable: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> Map:
         unit = partial(
             SeparableUnit,
             WIDTH,
@@ -87,10 +101,10 @@ class DASPP(Unit):
                 y = unit(3, act="relu", name=f"refine{rate}")(y, train=train)
             maps.append(y)
         pool = partial(ConvNormAct, WIDTH, (1, 1), use_bias=False, norm=EPS, act="relu")
-        mean = mean_over_pixels(x)
+        mean = mean_over_pixels(core(x))
         mean = pool(**self.common, name="pool")(mean, train=train)
         maps.append(jnp.broadcast_to(mean, (*x.shape[:3], WIDTH)))
-        return jnp.concatenate(maps, -1)
+        return beside(maps)
 
 
 class LiteSeg(Network):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
+from itertools import chain
 from pathlib import Path
 
 import jax
@@ -182,14 +183,15 @@ Map = jax.Array | Carrier | Parts
 
 
 def splitting_pays() -> bool:
-    """Whether maps are better computed apart than cut out of a wider one."""
+    """Whether maps are better kept apart than as channels of a wider one."""
     return current_lowering().platform == "cpu"
 
 
 def beside(maps: Sequence[Map]) -> Map:
     """Maps as one, side by side along the channels."""
-    if current_lowering().platform == "cpu":
-        return Parts(tuple(maps))
+    if splitting_pays():
+        nested = (x.maps if isinstance(x, Parts) else (x,) for x in maps)
+        return Parts(tuple(chain.from_iterable(nested)))
     return jnp.concatenate([core(x) for x in maps], -1)
 
 

@@ -143,8 +143,8 @@ def test_on_a_gpu_a_deployed_network_has_no_convolution(name):
         lambda x: model.init(jax.random.key(0), x, train=False), image
     )
     zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), variables)
-    deployed, folded = models.fold(model, zeros, (32, 48))
     with lowering(FAST["gpu"]):
+        deployed, folded = models.fold(model, zeros, (32, 48))
         jaxpr = jax.make_jaxpr(lambda v, x: deployed.apply(v, x, train=False))
         text = str(jaxpr(folded, image))
     assert "dot_general" in text and "conv_general" not in text
