@@ -190,6 +190,7 @@ class ShuffleUnit(Unit):
         depthwise = then_norm(own["depthwise"], own["norm"], EPS)
         first = block_diagonal(compress["kernel"][0, 0], self.first_groups)
         last = block_diagonal(expand["kernel"][0, 0], 8)
+        linked = block_diagonal(np.ones_like(expand["kernel"][0, 0]), 8)
         ci, middle = first.shape
         maps = 1 if self.first_groups == 1 else PARTS
         # The channel of `compress` that shuffling moves to a place, and its map.
@@ -220,8 +221,8 @@ class ShuffleUnit(Unit):
             taps = {leaf: depthwise[leaf][..., places] for leaf in ("kernel", "bias")}
             folded[f"depthwise{part}"] = {"depthwise": taps}
             for j, (start, end) in enumerate(zip(ends, ends[1:])):
-                kernel = last[places, start:end][None, None]
-                if kernel.any():
+                if linked[places, start:end].any():
+                    kernel = last[places, start:end][None, None]
                     folded[f"expand{part}_{j}"] = {"conv": {"kernel": kernel}}
         return folded
 

@@ -104,7 +104,7 @@ class DASPP(Unit):
         mean = mean_over_pixels(core(x))
         mean = pool(**self.common, name="pool")(mean, train=train)
         maps.append(jnp.broadcast_to(mean, (*x.shape[:3], WIDTH)))
-        return beside(maps)
+        return beside(maps) if self.folded else jnp.concatenate(maps, -1)
 
 
 class LiteSeg(Network):

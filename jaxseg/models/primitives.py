@@ -19,10 +19,9 @@ import numpy as np
 from jax import lax
 
 from jaxseg.models import winograd
-from jaxseg.models.winograd import Tiles
+from jaxseg.models.winograd import Pair, Tiles
 
 NHWC = ("NHWC", "HWIO", "NHWC")
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -428,9 +427,8 @@ def _conv2d_stem(x, kernel):
         jnp.pad(kernel, [(0, 0), (i, n - 1 - i), (0, 0), (0, 0)]) for i in range(n)
     ]
     matrix = jnp.stack(shifted, 3).reshape(3 * (n + 2) * c, -1)
-    return _dot(jnp.concatenate(seen, -1), matrix).reshape(b, h, groups * n, -1)[
-        :, :, :w
-    ]
+    y = _dot(jnp.concatenate(seen, -1), matrix)
+    return y.reshape(b, h, groups * n, -1)[:, :, :w]
 
 
 def _conv2d_stem2(x, kernel):

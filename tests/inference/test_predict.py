@@ -73,6 +73,15 @@ def test_any_size_comes_back_at_its_own_size(predictor, hw):
     np.testing.assert_array_equal(batch, np.stack([label, label]))
 
 
+def test_sizes_share_the_weights_that_are_equal(predictor):
+    programs = predictor.program(1, 1, 1), predictor.program(1, 13, 21)
+    first, second = (jax.tree.leaves(program.args) for program in programs)
+    assert len(first) > 50 and all(a is b for a, b in zip(first, second))
+    kept = predictor._on_device("bias", np.ones(3, np.float32))
+    assert predictor._on_device("bias", np.ones(3, np.float32)) is kept
+    assert not predictor._on_device("bias", np.zeros(3, np.float32)).any()
+
+
 class Echo(Network):
     """A network whose logits are its input."""
 

@@ -1,6 +1,5 @@
 """Convolutions with fewer multiplications against the sums that they stand for."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -50,9 +49,7 @@ def test_convolution(hw, taps, dilation, margin):
     expected = summed(x, kernel, dilation, margin)
     tiles = transform_kernel(kernel)
     tiles = Tiles(tiles.weights.astype(np.float32), tiles.taps)
-    ours = jax.jit(convolve, static_argnums=(2, 3))(
-        x.astype(np.float32), tiles, dilation, margin
-    )
+    ours = convolve(x.astype(np.float32), tiles, dilation, margin)
     assert ours.shape == expected.shape
     assert np.abs(ours - expected).max() < 4e-6 * np.abs(expected).max()
 
