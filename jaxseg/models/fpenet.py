@@ -67,6 +67,7 @@ class FPEBlock(Unit):
         kwargs = dict(use_bias=False, norm=EPS, **self.common)
         conv = partial(ConvNormAct, kernel_size=(1, 1), **kwargs)
         x, n = self.carry(x), len(self.rates)
+        # Cut out of one wide map the groups' pixels would lie apart in memory.
         if self.folded and splitting_pays():
             expand = partial(conv, hidden // n, act="relu")
             groups = [expand(name=f"expand{i}")(x, train=train) for i in range(n)]
