@@ -22,7 +22,6 @@ from jaxseg.models.layers import (
 )
 from jaxseg.models.primitives import (
     Map,
-    beside,
     core,
     mean_over_channels,
     mean_over_pixels,
@@ -87,7 +86,7 @@ class FPEBlock(Unit):
                 name=f"branch{i}",
             )
             results.append(self.carry(branch(group, train=train)))
-        y = conv(self.features, name="project")(beside(results), train=train)
+        y = conv(self.features, name="project")(self.beside(results), train=train)
         return core(x) + y if x.shape == y.shape else y
 
     def fold(self, weights, hw):
@@ -203,4 +202,4 @@ class FPENet(Network):
         )
 
     def _join(self, first: jax.Array, last: jax.Array) -> Map:
-        return beside([first, last]) if self.long_skip else last
+        return self.beside([first, last]) if self.long_skip else last

@@ -6,7 +6,7 @@ norm. It has the form in which it is trained and, beside it, the folded one that
 deployed: see `jaxseg.models.fold`. `kernel` is `(kh, kw, in / groups, out)`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 from jaxseg.models.primitives import (
     Map,
     Pair,
-    Parts,
+    beside,
     carry,
     channel_sum,
     conv2d,
@@ -91,11 +91,16 @@ class Unit(nn.Module, kw_only=True):
 
     def cast(self, x: Map) -> Map:
         """A map in the dtype that the unit computes in."""
+        return x if self.folded else x.astype(self.dtype)
+
+    def beside(self, maps: Sequence[Map]) -> Map:
+        """Maps as one, side by side along the channels.
+
+        In training they are copied into one array: a step gained nothing without it.
+        """
         if self.folded:
-            return x
-        if isinstance(x, Parts):
-            return Parts(tuple(map(self.cast, x.maps)))
-        return x.astype(self.dtype)
+            return beside(maps)
+        return jnp.concatenate([core(x) for x in maps], -1)
 
     def carry(self, x: Map, margin: Pair = (0, 0)) -> Map:
         """What several parts of a unit read, in the folded form in memory once.

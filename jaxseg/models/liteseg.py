@@ -22,7 +22,7 @@ from jaxseg.models.layers import (
     then_norm,
     torch_uniform,
 )
-from jaxseg.models.primitives import Map, beside, core, mean_over_pixels
+from jaxseg.models.primitives import Map, core, mean_over_pixels
 from jaxseg.models.resize import resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
 
@@ -104,7 +104,7 @@ class DASPP(Unit):
         mean = mean_over_pixels(core(x))
         mean = pool(**self.common, name="pool")(mean, train=train)
         maps.append(jnp.broadcast_to(mean, (*x.shape[:3], WIDTH)))
-        return beside(maps) if self.folded else jnp.concatenate(maps, -1)
+        return self.beside(maps)
 
 
 class LiteSeg(Network):
