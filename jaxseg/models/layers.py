@@ -98,9 +98,7 @@ class Unit(nn.Module, kw_only=True):
 
         In training they are copied into one array: a step gained nothing without it.
         """
-        if self.folded:
-            return beside(maps)
-        return jnp.concatenate([core(x) for x in maps], -1)
+        return beside(maps) if self.folded else core(beside(maps))
 
     def carry(self, x: Map, margin: Pair = (0, 0)) -> Map:
         """What several parts of a unit read, in the folded form in memory once.

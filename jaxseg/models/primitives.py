@@ -188,10 +188,9 @@ def splitting_pays() -> bool:
 
 def beside(maps: Sequence[Map]) -> Map:
     """Maps as one, side by side along the channels."""
-    if splitting_pays():
-        nested = (x.maps if isinstance(x, Parts) else (x,) for x in maps)
-        return Parts(tuple(chain.from_iterable(nested)))
-    return jnp.concatenate([core(x) for x in maps], -1)
+    nested = (x.maps if isinstance(x, Parts) else (x,) for x in maps)
+    parts = Parts(tuple(chain.from_iterable(nested)))
+    return parts if splitting_pays() else core(parts)
 
 
 def core(x: Map) -> jax.Array:
@@ -240,15 +239,17 @@ def conv2d(
     of `x`; a bfloat16 kernel lets matrix products read `x` in bfloat16, and nothing
     else. In place of the kernel it takes what `prepared_kernel` made of it.
     """
-    geometry = _geometry(kernel, stride, dilation, padding)
+    taps = kernel.taps if isinstance(kernel, Tiles) else kernel.shape[:2]
+    margin = _margin(taps, dilation) if padding is None else (padding, padding)
     if isinstance(kernel, Tiles):
-        return winograd.convolve(core(x), kernel, *geometry[1:])
+        return winograd.convolve(core(x), kernel, dilation, margin)
+    geometry = (stride, dilation, margin)
     kh, kw, ci, co = kernel.shape
     how = current_lowering()
     if how.platform == "textbook":
         return _conv2d_lax(geometry, core(x), kernel, groups)
     fast = how.dots or how.platform == "cpu"
-    if (kh, kw) == (1, 1) and geometry[::2] == (1, (0, 0)) and fast:
+    if (kh, kw, stride, margin) == (1, 1, 1, (0, 0)) and fast:
         if isinstance(x, Parts) and groups == 1:
             return sum(map(_dot, map(core, x.maps), x.split(kernel[0, 0])))
         return _pointwise(core(x), kernel[0, 0], groups)
@@ -291,12 +292,6 @@ def _winograd_pays(shape: tuple[int, ...]) -> bool:
     kh, kw, ci, co = shape
     least = {(3, 3): 128, (3, 1): 128, (1, 3): 128, (5, 1): 64, (1, 5): 64}
     return min(ci, co) >= least.get((kh, kw), np.inf)
-
-
-def _geometry(kernel, stride, dilation, padding):
-    taps = kernel.taps if isinstance(kernel, Tiles) else kernel.shape[:2]
-    margin = _margin(taps, dilation) if padding is None else (padding, padding)
-    return stride, dilation, margin
 
 
 def _margin(kernel_hw: Pair, dilation: Pair) -> Pair:
