@@ -22,7 +22,6 @@ from jaxseg.models.primitives import (
     Pair,
     beside,
     carry,
-    channel_sum,
     conv2d,
     conv2d_transpose,
     conv2d_transpose_labels,
@@ -206,7 +205,7 @@ def _batch_norm(eps, axis_name, x, scale, bias):
 
 def _batch_norm_fwd(eps, axis_name, x, scale, bias):
     count = jnp.float32(x.size // x.shape[-1])
-    sums = _whole_batch(axis_name, (channel_sum(x), channel_sum(x * x), count))
+    sums = _whole_batch(axis_name, (_channel_sum(x), _channel_sum(x * x), count))
     mean, n = sums[0] / sums[2], sums[2]
     var = jnp.maximum(sums[1] / n - mean * mean, 0.0)
     inverse_std = lax.rsqrt(var + eps)
@@ -218,7 +217,7 @@ def _batch_norm_fwd(eps, axis_name, x, scale, bias):
 def _batch_norm_bwd(eps, axis_name, residuals, cotangents):
     x, gain, mean, inverse_std, n = residuals
     g = cotangents[0]  # the statistics only feed running values: no gradient
-    own = channel_sum(g), channel_sum(g * x)
+    own = _channel_sum(g), _channel_sum(g * x)
     sum_g, sum_gx = _whole_batch(axis_name, own)
     slope = -gain * inverse_std**2 * (sum_gx - mean * sum_g) / n
     offset = -gain * sum_g / n - slope * mean
@@ -227,6 +226,10 @@ def _batch_norm_bwd(eps, axis_name, residuals, cotangents):
 
 
 _batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)
+
+
+def _channel_sum(x):
+    return x.sum(range(x.ndim - 1))
 
 
 def _whole_batch(axis_name, sums):

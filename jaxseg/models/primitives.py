@@ -531,7 +531,7 @@ def _depthwise_cpu_bwd(geometry, residuals, g):
         (x_gradient,) = pullback(g)
     wide = padded(x, geometry[2])
     taps = _taps(geometry, kernel.shape[:2], g.shape[1:3], wide)
-    sums = [channel_sum((tap * g).astype(jnp.float32)) for tap in taps]
+    sums = [(tap * g).astype(jnp.float32).sum((0, 1, 2)) for tap in taps]
     return x_gradient, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
 
@@ -723,12 +723,3 @@ def mean_over_pixels(x: jax.Array) -> jax.Array:
 def mean_over_channels(x: jax.Array) -> jax.Array:
     """`(b, h, w, c) -> (b, h, w, 1)`."""
     return x.mean(-1, keepdims=True)
-
-
-def channel_sum(x: jax.Array) -> jax.Array:
-    """Sums `(..., c)` to `(c,)`, in two stages: 2 times faster than one on XLA:CPU."""
-    c = x.shape[-1]
-    rows = x.size // c
-    group = next(k for k in (16, 8, 4, 2, 1) if rows % k == 0)
-    partial_sums = x.reshape(rows // group, group * c).sum(0)
-    return lax.optimization_barrier(partial_sums).reshape(group, c).sum(0)
