@@ -163,12 +163,6 @@ def _arithmetic(op: str, on_constant: str = "", of: Callable | None = None) -> R
     return rule
 
 
-def _max(graph, eqn, x, y):
-    if not isinstance(y, str) and not y.any():
-        return graph.add("Relu", x)
-    return graph.add("Max", _operand(x), _operand(y))
-
-
 def _conv(graph, eqn, x, kernel):
     p = eqn.params
     low, high = zip(*p["padding"])
@@ -303,12 +297,10 @@ RULES: dict[str, Rule] = {
     "add": _arithmetic("Add"),
     "argmax": _argmax,
     "broadcast_in_dim": _broadcast,
-    "clamp": lambda graph, eqn, low, x, high: graph.add("Clip", x, low, high),
     "concatenate": _concatenate,
     "conv_general_dilated": _conv,
     "convert_element_type": _convert,
     "div": _arithmetic("Div", "Mul", np.reciprocal),
-    "max": _max,
     "mul": _arithmetic("Mul"),
     "pad": _pad,
     "reduce_window_max": _max_pool,
@@ -332,6 +324,8 @@ RULES: dict[str, Rule] = {
     "jit mean_over_pixels": _node("GlobalAveragePool"),
     "jit pad_edge": _pad_edge,
     "jit prelu": _prelu,
+    "jit relu": _node("Relu"),
+    "jit relu6": lambda graph, eqn, x: graph.add("Clip", x, *np.float32([0, 6])),
     "jit resize_align_corners": _resize("align_corners"),
     "jit resize_half_pixel": _resize("half_pixel"),
 }

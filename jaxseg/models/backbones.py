@@ -18,6 +18,7 @@ from jaxseg.models.layers import (
     ConvNormAct,
     DepthwiseNormAct,
     Unit,
+    relu,
     then_norm,
 )
 from jaxseg.models.primitives import (
@@ -136,8 +137,8 @@ class ShuffleUnit(Unit):
         added = self.features - x.shape[-1] if self.halve else self.features
         y = conv(added, groups=8, name="expand")(y, train=train)
         if self.halve:
-            return nn.relu(jnp.concatenate([avg_pool3(x).astype(y.dtype), y], -1))
-        return nn.relu(x + y)
+            return relu(jnp.concatenate([avg_pool3(x).astype(y.dtype), y], -1))
+        return relu(x + y)
 
     def _in_parts(self, x: Map) -> Parts:
         """The folded form on a CPU: a quarter of the channels a map, no shuffling.
@@ -175,7 +176,7 @@ class ShuffleUnit(Unit):
                 y = jnp.concatenate([*pieces, y] if added else pieces, -1)
             else:
                 y = maps[j] + y
-            outputs.append(nn.relu(y))
+            outputs.append(relu(y))
         return Parts(tuple(outputs))
 
     def fold(self, weights, hw):

@@ -18,6 +18,7 @@ from jaxseg.models.layers import (
     Network,
     Unit,
     Upsampler,
+    relu,
 )
 from jaxseg.models.primitives import Map, core
 from jaxseg.models.sizes import check_input
@@ -57,7 +58,7 @@ class FCU(Unit):
         )
         y = last(y, train=train)
         y = Dropout2d(self.dropout, name="dropout")(y, train=train)
-        return nn.relu(core(x) + y)
+        return relu(core(x) + y)
 
 
 class PFCU(Unit):
@@ -96,7 +97,7 @@ class PFCU(Unit):
                 z, train=train
             )
             total += Dropout2d(self.dropout, name=f"dropout_d{d}")(z, train=train)
-        return nn.relu(total)
+        return relu(total)
 
 
 class ESNet(Network):

@@ -18,6 +18,7 @@ from jaxseg.models.layers import (
     DepthwiseNormAct,
     Network,
     Unit,
+    relu,
     then_norm,
 )
 from jaxseg.models.primitives import (
@@ -128,11 +129,11 @@ class MEU(Unit):
         high = conv(self.features, name="high")(high)
         low = conv(self.features, name="low")(low)
         mean = mean_over_pixels(high)
-        channels = nn.relu(weight(self.features, name="channel")(mean))
+        channels = relu(weight(self.features, name="channel")(mean))
         high = resize_bilinear(high, low.shape[1:3], align_corners=False)
         if self.spatial:
             pixels = weight(1, name="spatial")(mean_over_channels(low))
-            high = high * nn.relu(pixels)
+            high = high * relu(pixels)
         return low * channels + high
 
 

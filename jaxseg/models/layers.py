@@ -35,15 +35,25 @@ from jaxseg.models.primitives import (
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
 
+# XLA:CPU computes a map anew for every operation that reads it unless the last step of
+# it reads two maps: a maximum reads one, a selection has the comparison beside it.
+@named("relu")
+def relu(x: jax.Array) -> jax.Array:
+    """Cuts to 0 and up; the gradient at 0 is 0."""
+    return jnp.where(x <= 0, jnp.zeros((), x.dtype), x)
+
+
+@named("relu6")
 def relu6(x: jax.Array) -> jax.Array:
-    """Cuts to 0..6; outside the gradient is 0, never a half as with `jnp.clip`."""
-    return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
+    """Cuts to 0..6; there and outside the gradient is 0."""
+    six = jnp.full((), 6, x.dtype)
+    return jnp.where(x <= 0, jnp.zeros((), x.dtype), jnp.where(x >= 6, six, x))
 
 
 # "prelu" has parameters of its own: see `activate`.
 ACTIVATIONS: dict[str | None, Callable[[jax.Array], jax.Array]] = {
     None: lambda x: x,
-    "relu": nn.relu,
+    "relu": relu,
     "relu6": relu6,
     "leaky_relu": partial(nn.leaky_relu, negative_slope=0.1),
 }
