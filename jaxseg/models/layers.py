@@ -24,7 +24,6 @@ from jaxseg.models.primitives import (
     carry,
     conv2d,
     conv2d_transpose,
-    conv2d_transpose_labels,
     core,
     current_lowering,
     depthwise2d,
@@ -349,9 +348,12 @@ class ConvTranspose(Unit):
         x, kernel = self.cast(x), self.cast(kernel)
         bias = bias.astype(x.dtype)
         act = ACTIVATIONS[self.act]
-        if self.labels:
-            return conv2d_transpose_labels(x, kernel, bias)
-        return conv2d_transpose(x, kernel, lambda y: act(y + bias))
+
+        def finish(y):
+            y = act(y + bias)
+            return jnp.argmax(y, -1).astype(jnp.uint8) if self.labels else y
+
+        return conv2d_transpose(x, kernel, finish)
 
 
 def _bias_init(kernel_shape: tuple[int, ...]):

@@ -548,34 +548,27 @@ def conv2d_transpose(
 
     PyTorch's `ConvTranspose2d(stride=2)`, with `padding=1, output_padding=1` for k = 3
     and neither for k = 2; `kernel` is not flipped (tap `(i, j)` of PyTorch is `[i, j]`
-    here). `epilogue` is what each pixel then goes through.
+    here). `epilogue` is what each pixel then goes through: `(..., co)` to as many or
+    other channels, or with k = 2 to none.
     """
     k = kernel.shape[0]
     if k not in (2, 3):
         raise ValueError(f"conv2d_transpose takes 2x2 or 3x3 kernels, got {k}x{k}.")
     if current_lowering().platform == "textbook":
         return epilogue(_conv2d_transpose_lax(core(x), kernel))
+    if k == 2:
+        return _conv2d_transpose2(core(x), kernel, epilogue)
     if isinstance(x, Carrier):
         return _interleave([epilogue(y) for y in _phases(x, kernel)])
     return epilogue(_conv2d_transpose(x, kernel))
 
 
-def conv2d_transpose_labels(x: Map, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """The channels in which `conv2d_transpose` plus `bias` is largest: `(b, 2h, 2w)`.
-
-    uint8. The pixels are put in order when they are labels.
-    """
-
-    def classes(y):
-        return jnp.argmax(y + bias, -1).astype(jnp.uint8)
-
-    k, _, ci, co = kernel.shape
-    if k != 2 or current_lowering().platform == "textbook":
-        return conv2d_transpose(x, kernel, classes)
-    b, h, w, _ = x.shape
-    logits = _dot(core(x), kernel.transpose(2, 0, 1, 3).reshape(ci, -1))
-    labels = classes(logits.reshape(b, h, w, 2, 2, co))
-    return labels.transpose(0, 1, 3, 2, 4).reshape(b, 2 * h, 2 * w)
+def _conv2d_transpose2(x, kernel, epilogue):
+    """2x2: every pixel becomes a block, which one product gives."""
+    b, h, w, ci = x.shape
+    blocks = _dot(x, kernel.transpose(2, 0, 1, 3).reshape(ci, -1))
+    y = epilogue(blocks.reshape(b, h, w, 2, 2, -1)).swapaxes(2, 3)
+    return y.reshape(b, 2 * h, 2 * w, *y.shape[5:])
 
 
 def _conv2d_transpose_lax(x, kernel):
@@ -592,27 +585,22 @@ def _conv2d_transpose_lax(x, kernel):
 
 
 def _phases(x: Map, kernel: jax.Array) -> list[jax.Array]:
-    """The outputs at even and odd rows and columns: four of `(b, h, w, co)`.
+    """3x3's outputs at even and odd rows and columns: four of `(b, h, w, co)`.
 
     One matrix product gives every tap's share; the phases are sums of shifted slices of
     it, so no zero that was inserted is ever multiplied.
     """
     b, h, w, ci = core(x).shape
-    k, _, _, co = kernel.shape
+    co = kernel.shape[-1]
     matrix = kernel.transpose(2, 0, 1, 3).reshape(ci, -1)
-    wide = core(x) if k == 2 else padded(x, (1, 1))
-    shares = _dot(wide, matrix)
-    first = k - 2  # of the map's own rows and columns in `wide`
+    shares = _dot(padded(x, (1, 1)), matrix)
 
     def share(ky, kx, dy, dx):
-        start = (0, first + dy, first + dx, (k * ky + kx) * co)
+        start = (0, 1 + dy, 1 + dx, (3 * ky + kx) * co)
         return lax.slice(shares, start, (b, start[1] + h, start[2] + w, start[3] + co))
 
-    if k == 2:
-        taps = {0: [(0, 0)], 1: [(1, 0)]}
-    else:
-        # Output row 2y takes tap 1 of row y; row 2y + 1 takes 2 of y and 0 of y + 1.
-        taps = {0: [(1, 0)], 1: [(2, 0), (0, 1)]}
+    # Output row 2y takes tap 1 of row y; row 2y + 1 takes 2 of y and 0 of y + 1.
+    taps = {0: [(1, 0)], 1: [(2, 0), (0, 1)]}
     return [
         sum(share(ky, kx, dy, dx) for ky, dy in taps[py] for kx, dx in taps[px])
         for py in (0, 1)
@@ -646,12 +634,11 @@ def _conv2d_transpose_fwd(x, kernel):
 
 def _conv2d_transpose_bwd(residuals, g):
     x, kernel = residuals
-    k, _, ci, co = kernel.shape
-    margin = (k // 3, k // 3)
-    geometry = (2, (1, 1), margin)
+    geometry = (2, (1, 1), (1, 1))
     x_gradient = _conv2d_lax(geometry, g, kernel.transpose(0, 1, 3, 2))
-    taps = _taps(geometry, (k, k), x.shape[1:3], padded(g, margin))
-    by_tap = _pixel_products(x, jnp.concatenate(taps, -1)).reshape(ci, k, k, co)
+    taps = _taps(geometry, (3, 3), x.shape[1:3], padded(g, (1, 1)))
+    by_tap = _pixel_products(x, _side_by_side(taps))
+    by_tap = by_tap.reshape(x.shape[-1], 3, 3, -1)
     return x_gradient, by_tap.transpose(1, 2, 0, 3).astype(kernel.dtype)
 
 
