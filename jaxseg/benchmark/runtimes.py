@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -176,6 +177,26 @@ def _openvino(work: Workload) -> Build:
     return build
 
 
+def _fix_shapes(network: Any) -> None:
+    """Makes numbers of the shapes that onnx2torch leaves as tensors.
+
+    torch.compile cannot look into those.
+    """
+    import torch
+
+    functions = {"OnnxReshape": torch.reshape, "OnnxExpand": torch.broadcast_to}
+    for node in network.graph.nodes:
+        if node.op != "call_module":
+            continue
+        kind = type(network.get_submodule(node.target)).__name__
+        if kind in functions:
+            x, shape = node.args
+            shape = tuple(attrgetter(shape.target)(network).tolist())
+            node.op, node.target = "call_function", functions[kind]
+            node.args = x, shape
+    network.recompile()
+
+
 def _torch(work: Workload, compiled: bool = False) -> Build:
     import torch
 
@@ -196,6 +217,7 @@ def _torch(work: Workload, compiled: bool = False) -> Build:
 
     def build(output: str) -> Network:
         network = convert(work.onnx(output)).eval().requires_grad_(False)
+        _fix_shapes(network)
         network = network.to(device, memory_format=torch.channels_last)
         if compiled:
             network = torch.compile(network, mode="max-autotune", dynamic=False)
