@@ -473,15 +473,20 @@ def _kernel_gradient(geometry, x, shape, g):
     other = tuple(d * (k - 1) - m for d, k, m in zip(dilation, (kh, kw), margin))
     if stride == 1 and co <= ci and min(other) >= 0:
         taps = _taps(geometry, (kh, kw), x.shape[1:3], padded(g, other))[::-1]
-        by_input = _pixel_products(x, _side_by_side(taps))
+        by_input = _pixel_products(x, _side_by_side(taps, kw))
         return by_input.reshape(ci, kh, kw, co).transpose(1, 2, 0, 3)
     taps = _taps(geometry, (kh, kw), g.shape[1:3], padded(x, margin))
-    return _pixel_products(_side_by_side(taps), g).reshape(shape)
+    return _pixel_products(_side_by_side(taps, kw), g).reshape(shape)
 
 
-def _side_by_side(taps: list[jax.Array]) -> jax.Array:
-    """Along the channels; XLA:CPU makes this in one pass, a concatenation in two."""
-    return jnp.stack(taps, -2).reshape(*taps[0].shape[:3], -1)
+def _side_by_side(taps: list[jax.Array], kw: int) -> jax.Array:
+    """The taps of a kernel kw wide along the channels.
+
+    XLA:CPU computes a stack in one pass and a concatenation in two, as it does a stack
+    of more than eight.
+    """
+    rows = [jnp.stack(taps[i : i + kw], -2) for i in range(0, len(taps), kw)]
+    return jnp.stack(rows, -3).reshape(*taps[0].shape[:3], -1)
 
 
 _conv2d_cpu.defvjp(_conv2d_cpu_fwd, _conv2d_cpu_bwd)
@@ -637,7 +642,7 @@ def _conv2d_transpose_bwd(residuals, g):
     geometry = (2, (1, 1), (1, 1))
     x_gradient = _conv2d_lax(geometry, g, kernel.transpose(0, 1, 3, 2))
     taps = _taps(geometry, (3, 3), x.shape[1:3], padded(g, (1, 1)))
-    by_tap = _pixel_products(x, _side_by_side(taps))
+    by_tap = _pixel_products(x, _side_by_side(taps, 3))
     by_tap = by_tap.reshape(x.shape[-1], 3, 3, -1)
     return x_gradient, by_tap.transpose(1, 2, 0, 3).astype(kernel.dtype)
 
