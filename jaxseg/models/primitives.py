@@ -534,10 +534,36 @@ def _depthwise_cpu_bwd(geometry, residuals, g):
     else:
         _, pullback = jax.vjp(lambda x: _depthwise_sum(geometry, x, kernel), x)
         (x_gradient,) = pullback(g)
-    wide = padded(x, geometry[2])
-    taps = _taps(geometry, kernel.shape[:2], g.shape[1:3], wide)
-    sums = [(tap * g).astype(jnp.float32).sum((0, 1, 2)) for tap in taps]
-    return x_gradient, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
+    sums = _depthwise_kernel_gradient(geometry, x, kernel.shape[:2], g)
+    return x_gradient, sums.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _depthwise_kernel_gradient(geometry, x, kernel_hw, g):
+    """Sums over pixels of what each tap saw, times `g`: `(taps, c)`.
+
+    Eight rows at a time, so that for all taps they come from the processor's caches.
+    """
+    stride, dilation, margin = geometry
+    b, h, w, c = g.shape
+    rows, bands = 8, -(-h // 8)
+    more = rows * bands - h
+    g = jnp.pad(g, [(0, 0), (0, more), (0, 0), (0, 0)])
+    below = margin[0] + stride * more
+    wide = jnp.pad(x, [(0, 0), (margin[0], below), (margin[1], margin[1]), (0, 0)])
+    seen = stride * (rows - 1) + dilation[0] * (kernel_hw[0] - 1) + 1
+
+    def add_band(i, sums):
+        of_x = lax.dynamic_slice_in_dim(wide, stride * rows * i, seen, 1)
+        of_g = lax.dynamic_slice_in_dim(g, rows * i, rows, 1).astype(jnp.float32)
+        taps = _taps(geometry, kernel_hw, (rows, w), of_x.astype(jnp.float32))
+        return [
+            total + sum(tap[:, row] * of_g[:, row] for row in range(rows))
+            for total, tap in zip(sums, taps)
+        ]
+
+    zeros = [jnp.zeros((b, w, c), jnp.float32)] * (kernel_hw[0] * kernel_hw[1])
+    sums = lax.fori_loop(0, bands, add_band, zeros)
+    return jnp.stack([total.sum((0, 1)) for total in sums])
 
 
 _depthwise_cpu.defvjp(_depthwise_cpu_fwd, _depthwise_cpu_bwd)
