@@ -111,7 +111,7 @@ class Unit(nn.Module, kw_only=True):
     def carry(self, x: Map, margin: Pair = (0, 0)) -> Map:
         """What several parts of a unit read, in the folded form in memory once.
 
-        See `primitives.carry`; in training, where autodiff keeps it anyway, `x`.
+        See `primitives.carry`; in training `x` as it is.
         """
         return carry(x, margin) if self.folded else x
 
