@@ -580,7 +580,7 @@ def conv2d_transpose(
     PyTorch's `ConvTranspose2d(stride=2)`, with `padding=1, output_padding=1` for k = 3
     and neither for k = 2; `kernel` is not flipped (tap `(i, j)` of PyTorch is `[i, j]`
     here). `epilogue` is what each pixel then goes through: `(..., co)` to as many or
-    other channels, or with k = 2 to none.
+    other channels, or where `x` is no `Carrier` or k = 2 to none.
     """
     k = kernel.shape[0]
     if k not in (2, 3):

@@ -91,15 +91,19 @@ def test_conv2d_transpose_of_a_carrier(k, co):
     assert_same(ours, draw(2, 4, 5, 8), draw(k, k, 8, co, seed=1))
 
 
-def test_conv2d_transpose_to_labels():
-    x, kernel, bias = draw(2, 4, 5, 8), draw(2, 2, 8, 5, seed=1), draw(5, seed=3)
+@pytest.mark.parametrize("k, co", [(2, 5), (3, 5), (3, 64)])
+def test_conv2d_transpose_to_labels(k, co):
+    x, kernel, bias = draw(2, 4, 5, 8), draw(k, k, 8, co, seed=1), draw(co, seed=3)
     with lowering(TEXTBOOK):
         expected = (primitives.conv2d_transpose(x, kernel) + bias).argmax(-1)
+
+    def classes(y):
+        return jnp.argmax(y + bias, -1).astype(jnp.uint8)
+
     for how in (TEXTBOOK, *FAST.values()):
         with lowering(how):
-            labels = primitives.conv2d_transpose(
-                x, kernel, lambda y: jnp.argmax(y + bias, -1)
-            )
+            labels = primitives.conv2d_transpose(x, kernel, classes)
+        assert labels.dtype == jnp.uint8
         np.testing.assert_array_equal(labels, expected)
 
 
