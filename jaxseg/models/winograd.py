@@ -95,6 +95,7 @@ def convolve(x: jax.Array, tiles: Tiles, dilation: Pair, margin: Pair) -> jax.Ar
     )
     z = z.reshape(*leading, *pixels, -1)
     for axis in reversed(axes):
+        z = lax.optimization_barrier(z)
         z = _synthesise(z, axis - 4, tiles.taps[axis - 1], dilation[axis - 1])
     return z[:, : out_hw[0], : out_hw[1]]
 
@@ -128,10 +129,13 @@ def _analyse(z: jax.Array, axis: int, taps: int, dilation: int) -> jax.Array:
 
 
 def _synthesise(z: jax.Array, axis: int, taps: int, dilation: int) -> jax.Array:
-    """Transforms products back: `(t, ..., n / 4, ...)` to `(..., n, ...)`."""
+    """Transforms products back: `(t, ..., n / 4, ...)` to `(..., n, ...)`.
+
+    All outputs of a tile by one formula, with the coefficients as arrays: a stack of
+    four is computed value by value by XLA:CPU where something follows it.
+    """
     before, after = z.shape[1:axis], z.shape[axis:][1:]
-    z = z.reshape(len(z), *before, -1, dilation, *after)
-    back = matrices(taps)[2]
-    outputs = [_combine(row, list(z)) for row in back]
-    z = jnp.stack(outputs, len(before) + 1)
-    return z.reshape(*before, -1, *after)
+    z = z.reshape(len(z), *before, -1, 1, dilation, *after)
+    columns = matrices(taps)[2].T.reshape(len(z), TILE, 1, *[1] * len(after))
+    outputs = sum(jnp.asarray(c, z.dtype) * x for c, x in zip(columns, z))
+    return outputs.reshape(*before, -1, *after)
