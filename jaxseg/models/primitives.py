@@ -35,6 +35,9 @@ class Lowering:
             shifted sums. Without it only those for which it pays on a CPU.
         barriers: have a map that several consumers read (`carry`) written to memory
             once.
+        sums: compute a convolution with few weights an output as a sum with a term a
+            weight. In training XLA:CPU computes the sum anew for everything that reads
+            it, its gradients too.
         join_pairs: fold a depthwise 3x1 and 1x3 with nothing between them into one
             pass, at the price of a bias that depends on the column.
     """
@@ -42,6 +45,7 @@ class Lowering:
     platform: str
     dots: bool = False
     barriers: bool = False
+    sums: bool = False
     join_pairs: bool = True
 
 
@@ -62,7 +66,9 @@ def deployed_lowering() -> Lowering:
     sources; not measured yet).
     """
     how = default_lowering()
-    return how if how.platform == "cpu" else replace(how, dots=True)
+    if how.platform == "cpu":
+        return replace(how, sums=True)
+    return replace(how, dots=True)
 
 
 @contextmanager
@@ -249,6 +255,8 @@ def conv2d(
     if how.platform == "textbook":
         return _conv2d_lax(geometry, core(x), kernel, groups)
     fast = how.dots or how.platform == "cpu"
+    if how.sums and groups == 1 and not isinstance(x, Parts) and _sums_pay(kernel):
+        return _conv2d_sums(geometry, x, kernel)
     if (kh, kw, stride, margin) == (1, 1, 1, (0, 0)) and fast:
         if isinstance(x, Parts) and groups == 1:
             return sum(map(_dot, map(core, x.maps), x.split(kernel[0, 0])))
@@ -290,8 +298,17 @@ def prepared_kernel(
 def _winograd_pays(shape: tuple[int, ...]) -> bool:
     """Whether XLA:CPU is faster so than with its own convolution of such a kernel."""
     kh, kw, ci, co = shape
-    least = {(3, 3): 128, (3, 1): 128, (1, 3): 128, (5, 1): 64, (1, 5): 64}
-    return min(ci, co) >= least.get((kh, kw), np.inf)
+    never = np.inf, np.inf
+    three, five = (128, 128), (64, 64)
+    least = {
+        (3, 3): (128, 64),
+        (3, 1): three,
+        (1, 3): three,
+        (5, 1): five,
+        (1, 5): five,
+    }
+    least_ci, least_co = least.get((kh, kw), never)
+    return ci >= least_ci and co >= least_co
 
 
 def _margin(kernel_hw: Pair, dilation: Pair) -> Pair:
@@ -441,6 +458,38 @@ def _conv2d_stem2(x, kernel):
         [(1, 0), (1, 0)],
         dimension_numbers=NHWC,
     )
+
+
+def _sums_pay(kernel: jax.Array) -> bool:
+    """Whether XLA:CPU computes a convolution fastest as a sum with a term a weight.
+
+    With few channels matrix products reach little of the processor's speed. But what
+    reads a sum computes it anew: not for 1x1 to classes or to one weight a pixel, which
+    are read in another order or for a mean.
+    """
+    kh, kw, ci, co = kernel.shape
+    if (kh, kw) == (1, 1) and co % 8:
+        return False
+    return kh * kw * ci <= 48 and kernel.dtype == jnp.float32
+
+
+def _conv2d_sums(geometry, x, kernel):
+    """The shares of every tap and input channel, which all outputs of a pixel sum.
+
+    In two sums, for each addition waits for the one before.
+    """
+    wide = padded(x, geometry[2])
+    out_hw = tuple(
+        (n - d * (k - 1) - 1) // geometry[0] + 1
+        for n, d, k in zip(wide.shape[1:3], geometry[1], kernel.shape)
+    )
+    taps = _taps(geometry, kernel.shape[:2], out_hw, wide)
+    shares = [
+        tap[..., i : i + 1] * weights[i]
+        for tap, weights in zip(taps, kernel.reshape(-1, *kernel.shape[2:]))
+        for i in range(kernel.shape[2])
+    ]
+    return sum(shares[::2]) + sum(shares[1::2])
 
 
 # XLA:CPU computes the weight gradient of a convolution up to 4 times slower than the

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 TEXTBOOK = Lowering("textbook")
 FAST = {
     "cpu": Lowering("cpu", barriers=True),
+    "deployed": Lowering("cpu", barriers=True, sums=True),
     "gpu": Lowering("gpu", dots=True, barriers=True),
 }
 
@@ -50,7 +51,9 @@ def assert_same(ours, x, kernel):
         ((3, 5), (3, 3), {}),
         ((32, 16), (5, 1), dict(dilation=(2, 1))),
         ((8, 4), (3, 3), dict(stride=2, dilation=(2, 1))),
+        ((16, 8), (3, 1), dict(dilation=(2, 1))),
         ((8, 6), (1, 1), {}),
+        ((8, 16), (1, 1), {}),
         ((8, 6), (1, 1), dict(padding=1)),
         ((16, 8), (1, 1), dict(groups=4)),
     ],
