@@ -44,7 +44,7 @@ class FCU(Unit):
 
     @nn.compact
     def __call__(self, x: Map, *, train: bool) -> jax.Array:
-        x = self.carry(x)
+        x = self.carry(x, (self.kernel // 2, 0))
         unit = partial(ConvNormAct, x.shape[-1], **self.common)
         tall, wide = (self.kernel, 1), (1, self.kernel)
         y = unit(tall, act="relu", name="tall1")(x, train=train)
