@@ -14,6 +14,7 @@ from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
 from jaxseg.inference.predictor import Predictor
 from jaxseg.models.layers import Network
+from jaxseg.models.primitives import bfloat16_pays
 
 TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
 LABEL = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
@@ -80,6 +81,11 @@ def test_sizes_share_the_weights_that_are_equal(predictor):
     kept = predictor._on_device("bias", np.ones(3, np.float32))
     assert predictor._on_device("bias", np.ones(3, np.float32)) is kept
     assert not predictor._on_device("bias", np.zeros(3, np.float32)).any()
+
+
+def test_products_are_ynnpacks_where_they_read_bfloat16(predictor):
+    text = predictor.program(1, 13, 21).func.as_text()
+    assert ("ynn_fusion" in text) == bfloat16_pays()
 
 
 class Echo(Network):

@@ -9,6 +9,7 @@ from flax.traverse_util import flatten_dict
 from jaxseg import models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.models.layers import DepthwisePair
+from jaxseg.models.primitives import deployed_lowering, lowering
 from jaxseg.models.resize import resize_head
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -20,14 +21,18 @@ def drawn(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def assert_same(model, variables, deployed, folded):
-    image = drawn(1, *HW, 3)
+def assert_same(model):
+    image, variables = drawn(1, *HW, 3), draw_weights(model)
+    with lowering(deployed_lowering()):
+        deployed, folded = models.fold(model, variables, HW)
+    assert not any("var" in path for path in flatten_dict(folded))
 
     @jax.jit
     def all_forms(variables, folded, image):
         expected = model.apply(variables, image, train=False)
-        logits = deployed.apply(folded, image, train=False)
-        labels = deployed.clone(labels=True).apply(folded, image, train=False)
+        with lowering(deployed_lowering()):
+            logits = deployed.apply(folded, image, train=False)
+            labels = deployed.clone(labels=True).apply(folded, image, train=False)
         return expected, logits, labels
 
     expected, logits, labels = jax.device_get(all_forms(variables, folded, image))
@@ -38,18 +43,12 @@ def assert_same(model, variables, deployed, folded):
 
 @pytest.mark.parametrize("name", models.names())
 def test_folded_network_is_the_network(name):
-    model = models.create(name, num_classes=5)
-    variables = draw_weights(model)
-    deployed, folded = models.fold(model, variables, HW)
-    assert not any("var" in path for path in flatten_dict(folded))
-    assert_same(model, variables, deployed, folded)
+    assert_same(models.create(name, num_classes=5))
 
 
 @pytest.mark.parametrize("head", ["erf", "spp"])
 def test_heads_of_dabnets_variants_are_folded(head):
-    model = models.DABNet(num_classes=3, head=head, dilations2=(4,))
-    variables = draw_weights(model)
-    assert_same(model, variables, *models.fold(model, variables, HW))
+    assert_same(models.DABNet(num_classes=3, head=head, dilations2=(4,)))
 
 
 def test_bias_of_a_folded_pair_depends_on_the_column():
