@@ -39,7 +39,8 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [f"# Latency on {device(report)}, {header['date']}", "", _READING]
     for key, value in {**header, **report["ceilings"]}.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{k} {v or 'not installed'}" for k, v in value.items())
+            named = {None: "not installed", "": "none"}
+            value = ", ".join(f"{k} {named.get(v, v)}" for k, v in value.items())
         if value is not None and key != "date":
             lines.append(f"- {key.replace('_', ' ')}: {_text(value)}")
     for title, rows in groups(report["rows"]).items():
