@@ -16,6 +16,8 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source
 from jaxseg.evaluation.scores import Scores, confusion_matrix
 from jaxseg.inference.predictor import deploy, segment
+from jaxseg.models.primitives import deployed_lowering, lowering
+from jaxseg.runtime import compiler_options
 
 SEEN = ", SEEN IN TRAINING"
 
@@ -39,10 +41,12 @@ class Evaluator:
         self._model, self._preprocess, self._table = model, preprocess, table
         self._batch_size = devices.round_up(batch_size)
 
-        # Logits are compared at the size of the truth.
-        @partial(jax.jit, static_argnums=0)
+        # Logits are compared at the size of the truth; the arithmetic is `Predictor`'s,
+        # or a submission would not have the score that was reported.
+        @partial(jax.jit, static_argnums=0, compiler_options=compiler_options())
         def count(deployed, variables, batch, real):
-            found = segment(deployed, variables, preprocess, batch["image"])
+            with lowering(deployed_lowering()):
+                found = segment(deployed, variables, preprocess, batch["image"])
             label = jnp.where(real[:, None, None], batch["label"], VOID)
             return confusion_matrix(found, label, len(table))
 
@@ -61,9 +65,10 @@ class Evaluator:
             progress: wraps the batches, `(batches, number) -> batches`, to show a bar.
         """
         variables = jax.device_get(variables)
-        deployed, variables = deploy(
-            self._model, variables, self._preprocess, loader.hw
-        )
+        with lowering(deployed_lowering()):
+            deployed, variables = deploy(
+                self._model, variables, self._preprocess, loader.hw
+            )
         variables = devices.replicate(variables)
         samples, n = len(loader.ids), self._batch_size
         steps = -(-samples // n)
