@@ -73,12 +73,13 @@ def fold(
         if not in_unit and path[:-1] not in norms:
             folded[path] = value
 
+    operands = jnp.dtype(model.dtype if bfloat16_pays() else np.float32)
+
     def stored(path: tuple[str, ...], value: np.ndarray) -> np.ndarray | Tiles:
         product = path[-1] == "kernel" and value.shape[2] > 1
-        dtype = model.dtype if product and bfloat16_pays() else np.float32
-        if path[:-1] in convs and path[-1] == "kernel" and dtype == jnp.float32:
-            value = prepared_kernel(value, **convs[path[:-1]])
-        return jax.tree.map(lambda v: v.astype(dtype), value)
+        if product and path[:-1] in convs:
+            return prepared_kernel(value, operands, **convs[path[:-1]])
+        return value.astype(operands if product else np.float32)
 
     params = {path: stored(path, value) for path, value in folded.items()}
     return model.clone(folded=True), {"params": unflatten_dict(params)}

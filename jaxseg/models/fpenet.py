@@ -127,7 +127,7 @@ class MEU(Unit):
         conv = partial(Conv, kernel_size=(1, 1), **self.common)
         weight = partial(conv, bias_init=nn.initializers.ones)
         high = conv(self.features, name="high")(high)
-        low = conv(self.features, name="low")(low)
+        low = core(self.carry(conv(self.features, name="low")(low)))
         mean = mean_over_pixels(high)
         channels = relu(weight(self.features, name="channel")(mean))
         high = resize_bilinear(high, low.shape[1:3], align_corners=False)

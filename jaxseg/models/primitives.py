@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.typing import DTypeLike
 
 from jaxseg.models import winograd
 from jaxseg.models.winograd import Pair, Tiles
@@ -125,6 +127,24 @@ def named(name: str) -> Callable[[Callable], Callable]:
     return decorate
 
 
+@jax.jit
+def _identity(x):
+    return x
+
+
+def computed_once(x: jax.Array) -> jax.Array:
+    """`x`, which is in memory before anything reads it.
+
+    XLA:CPU takes `lax.optimization_barrier` away before it decides what to fuse (seen
+    with jaxlib 0.10.2). The call of a function that must not be inlined stays, and
+    costs nothing: its result is its operand.
+    """
+    if jax.default_backend() != "cpu":
+        return lax.optimization_barrier(x)
+    with set_xla_metadata(inlineable="false"):
+        return _identity(x)
+
+
 @dataclass(frozen=True)
 class Carrier:
     """A map that lies in memory with zeros around it, as convolutions want it.
@@ -225,8 +245,7 @@ def padded(x: Map, margin: Pair) -> jax.Array:
     if isinstance(x, Carrier) and x.has(margin):
         return x.window(margin)
     wide = jnp.pad(core(x), [(0, 0), *((m, m) for m in margin), (0, 0)])
-    # Without the barrier XLA:CPU computes the map anew in every slice of it.
-    return lax.optimization_barrier(wide) if current_lowering().barriers else wide
+    return computed_once(wide) if current_lowering().barriers else wide
 
 
 def conv2d(
@@ -255,7 +274,8 @@ def conv2d(
     if how.platform == "textbook":
         return _conv2d_lax(geometry, core(x), kernel, groups)
     fast = how.dots or how.platform == "cpu"
-    if how.sums and groups == 1 and not isinstance(x, Parts) and _sums_pay(kernel):
+    many = x.shape[1] * x.shape[2] > 1
+    if how.sums and many and groups == 1 and _sums_pay(kernel.shape, kernel.dtype):
         return _conv2d_sums(geometry, x, kernel)
     if (kh, kw, stride, margin) == (1, 1, 1, (0, 0)) and fast:
         if isinstance(x, Parts) and groups == 1:
@@ -263,9 +283,11 @@ def conv2d(
         return _pointwise(core(x), kernel[0, 0], groups)
     if groups > 1:
         return _conv2d_lax(geometry, core(x), kernel, groups)
-    if how.dots or (how.platform == "cpu" and _dots_pay(geometry, kernel)):
+    if how.dots:
         return _conv2d_dots(geometry, x, kernel)
     if how.platform == "cpu":
+        if products := _products(geometry, kernel):
+            return products(geometry, x, kernel)
         if (kh, kw, ci) == (3, 3, 3) and geometry[1:] == ((1, 1), (1, 1)):
             stem = {1: _conv2d_stem, 2: _conv2d_stem2}.get(stride)
             if stem:
@@ -281,18 +303,27 @@ def conv2d(
 
 def prepared_kernel(
     kernel: np.ndarray,
+    dtype: DTypeLike,
     *,
     stride: int = 1,
     dilation: Pair = (1, 1),
     padding: int | None = None,
     groups: int = 1,
 ) -> np.ndarray | Tiles:
-    """A kernel whose values will not change, as `conv2d` computes with it fastest."""
+    """A kernel whose values will not change, as `conv2d` computes with it fastest.
+
+    Args:
+        dtype: of the operands of matrix products.
+    """
     how = current_lowering()
+    if how.sums and groups == 1 and _sums_pay(kernel.shape, dtype):
+        return kernel.astype(np.float32)
     plain = how.platform == "cpu" and not how.dots and (stride, groups) == (1, 1)
-    if plain and _winograd_pays(kernel.shape):
-        return winograd.transform_kernel(kernel)
-    return kernel
+    if plain and dtype == np.float32 and _winograd_pays(kernel.shape):
+        return jax.tree.map(
+            lambda v: v.astype(dtype), winograd.transform_kernel(kernel)
+        )
+    return kernel.astype(dtype)
 
 
 def _winograd_pays(shape: tuple[int, ...]) -> bool:
@@ -342,15 +373,15 @@ def _operand(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return lax.bitcast_convert_type(upper, jnp.bfloat16)
 
 
-def _dot(x: jax.Array, matrix: jax.Array) -> jax.Array:
-    """Products of `(..., ci)` with `(ci, co)`, summed in float32, dtype of `x`."""
+def _dot(x: jax.Array, matrix: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
+    """Products of `(..., ci)` with `(ci, co)`, summed in float32, by default as `x`."""
     y = lax.dot_general(
         _operand(x, matrix.dtype).reshape(-1, x.shape[-1]),
         matrix,
         (((1,), (0,)), ((), ())),
         preferred_element_type=jnp.float32,
     )
-    return y.reshape(*x.shape[:-1], -1).astype(x.dtype)
+    return y.reshape(*x.shape[:-1], -1).astype(dtype or x.dtype)
 
 
 def _pointwise(x, matrix, groups):
@@ -383,15 +414,19 @@ def _taps(geometry, kernel_hw, out_hw, wide):
     return [tap(i, j) for i in range(kernel_hw[0]) for j in range(kernel_hw[1])]
 
 
-def _dots_pay(geometry, kernel) -> bool:
-    """Whether XLA:CPU computes a convolution faster as products and shifted sums.
+def _products(geometry, kernel):
+    """How XLA:CPU computes a convolution faster as products than by its own, or None.
 
     Only with bfloat16 operands, which its convolutions do not know.
     """
-    kh, kw, ci, _ = kernel.shape
-    if geometry[0] != 1 or kh * kw == 1 or kernel.dtype != jnp.bfloat16:
-        return False
-    return ci >= 128 or (ci >= 64 and min(kh, kw) == 1)
+    kh, kw, ci, co = kernel.shape
+    if kh * kw == 1 or kernel.dtype != jnp.bfloat16:
+        return None
+    if geometry[0] > 1:
+        return _conv2d_stacked if ci >= 32 else None
+    if ci < 64:
+        return None
+    return _conv2d_stacked if min(kh, kw) > 1 and co >= 128 else _conv2d_dots
 
 
 def _conv2d_dots(geometry, x, kernel):
@@ -403,10 +438,7 @@ def _conv2d_dots(geometry, x, kernel):
     stride, dilation, margin = geometry
     kh, kw, ci, co = kernel.shape
     wide = padded(x, margin)
-    h, w = (
-        (n - d * (k - 1) - 1) // stride + 1
-        for n, d, k in zip(wide.shape[1:3], dilation, (kh, kw))
-    )
+    h, w = _out_hw(geometry, x, kernel)
     taps: dict[Pair, list[tuple[int, int, jax.Array]]] = {}  # of each phase
     for i, j in np.ndindex(kh, kw):
         (top, py), (left, px) = (
@@ -424,12 +456,41 @@ def _conv2d_dots(geometry, x, kernel):
     return total
 
 
+def _out_hw(geometry, x: Map, kernel: jax.Array) -> Pair:
+    stride, dilation, margin = geometry
+    h, w = (
+        (n + 2 * m - d * (k - 1) - 1) // stride + 1
+        for n, m, d, k in zip(x.shape[1:3], margin, dilation, kernel.shape)
+    )
+    return h, w
+
+
+def _conv2d_stacked(geometry, x, kernel):
+    """Taps are copied beside each other, as operands of one product.
+
+    With a stride all of them, else those of a row: the rows' shares are summed after.
+    """
+    stride, dilation, margin = geometry
+    kh, kw, ci, co = kernel.shape
+    wide = computed_once(_operand(padded(x, margin), kernel.dtype))
+    h, w = _out_hw(geometry, x, kernel)
+    if stride > 1:
+        seen = _side_by_side(_taps(geometry, (kh, kw), (h, w), wide), kw)
+        return _dot(computed_once(seen), kernel.reshape(-1, co), x.dtype)
+    taps = _taps(geometry, (1, kw), (wide.shape[1], w), wide)
+    matrix = kernel.transpose(1, 2, 0, 3).reshape(-1, kh * co)
+    shares = _dot(computed_once(_side_by_side(taps, kw)), matrix, x.dtype)
+    rows = jnp.split(shares, kh, -1)
+    starts = range(0, kh * dilation[0], dilation[0])
+    return sum(row[:, top : top + h] for top, row in zip(starts, rows))
+
+
 def _conv2d_stem(x, kernel):
     """3x3 of few channels, as one product for four neighbouring pixels."""
     b, h, w, c = x.shape
     n, groups = 4, -(-w // 4)
     wide = jnp.pad(x, [(0, 0), (1, 1), (1, (groups + 1) * n - w - 1), (0, 0)])
-    wide = lax.optimization_barrier(wide.reshape(b, h + 2, groups + 1, n * c))
+    wide = computed_once(wide.reshape(b, h + 2, groups + 1, n * c))
     seen = [
         part
         for row in (wide[:, i : i + h] for i in range(3))
@@ -448,7 +509,7 @@ def _conv2d_stem2(x, kernel):
     b, h, w, c = x.shape
     x = jnp.pad(x, [(0, 0), (0, h % 2), (0, w % 2), (0, 0)])
     blocks = x.reshape(b, -(-h // 2), 2, -(-w // 2), 2, c).transpose(0, 1, 3, 2, 4, 5)
-    blocks = lax.optimization_barrier(blocks.reshape(*blocks.shape[:3], 4 * c))
+    blocks = computed_once(blocks.reshape(*blocks.shape[:3], 4 * c))
     kernel = jnp.pad(kernel, [(1, 0), (1, 0), (0, 0), (0, 0)])
     kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(0, 2, 1, 3, 4, 5)
     return lax.conv_general_dilated(
@@ -460,17 +521,19 @@ def _conv2d_stem2(x, kernel):
     )
 
 
-def _sums_pay(kernel: jax.Array) -> bool:
+def _sums_pay(shape: tuple[int, ...], dtype: DTypeLike) -> bool:
     """Whether XLA:CPU computes a convolution fastest as a sum with a term a weight.
 
-    With few channels matrix products reach little of the processor's speed. But what
-    reads a sum computes it anew: not for 1x1 to classes or to one weight a pixel, which
-    are read in another order or for a mean.
+    With few channels matrix products reach little of the processor's speed, those of
+    bfloat16 too. But what reads a sum computes it anew: not for 1x1 to classes or to
+    one weight a pixel, which are read in another order or for a mean.
     """
-    kh, kw, ci, co = kernel.shape
-    if (kh, kw) == (1, 1) and co % 8:
-        return False
-    return kh * kw * ci <= 48 and kernel.dtype == jnp.float32
+    kh, kw, ci, co = shape
+    if (kh, kw) == (1, 1):
+        wide = min(ci - 16, co - 32) > 0  # enough for bfloat16 products
+        if co % 8 or (wide and dtype == jnp.bfloat16):
+            return False
+    return kh * kw * ci <= 48
 
 
 def _conv2d_sums(geometry, x, kernel):
@@ -478,17 +541,16 @@ def _conv2d_sums(geometry, x, kernel):
 
     In two sums, for each addition waits for the one before.
     """
-    wide = padded(x, geometry[2])
-    out_hw = tuple(
-        (n - d * (k - 1) - 1) // geometry[0] + 1
-        for n, d, k in zip(wide.shape[1:3], geometry[1], kernel.shape)
-    )
-    taps = _taps(geometry, kernel.shape[:2], out_hw, wide)
-    shares = [
-        tap[..., i : i + 1] * weights[i]
-        for tap, weights in zip(taps, kernel.reshape(-1, *kernel.shape[2:]))
-        for i in range(kernel.shape[2])
+    margin, out_hw = geometry[2], _out_hw(geometry, x, kernel)
+    maps = [padded(part, margin) for part in (x.maps if isinstance(x, Parts) else [x])]
+    taps = zip(*(_taps(geometry, kernel.shape[:2], out_hw, wide) for wide in maps))
+    seen = [
+        part[..., i : i + 1]
+        for tap in taps
+        for part in tap
+        for i in range(part.shape[-1])
     ]
+    shares = list(map(jnp.multiply, seen, kernel.reshape(-1, kernel.shape[-1])))
     return sum(shares[::2]) + sum(shares[1::2])
 
 

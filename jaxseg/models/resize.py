@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.models.primitives import Pair, current_lowering, named
+from jaxseg.models.primitives import Pair, computed_once, current_lowering, named
 
 
 def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array:
@@ -49,7 +49,7 @@ def _shifted(axis: int, new_size: int, steps: "Steps", x: jax.Array) -> jax.Arra
     """Interpolates along `axis` by slices, where XLA:CPU would gather by pixel."""
     size, m = x.shape[axis], _FARTHEST
     wide = jnp.pad(x, [(m, m) if a == axis else (0, 0) for a in range(4)], "edge")
-    wide = lax.optimization_barrier(wide)
+    wide = computed_once(wide)
     phases = [
         sum(
             lax.slice_in_dim(wide, m + o, m + o + size, axis=axis)
@@ -106,7 +106,7 @@ def _resize_labels(logits: jax.Array, hw: Pair, down: Steps, across: Steps):
         for step in down
     ]
     z = jnp.stack(rows, 3).reshape(b, k, -1, w + 2 * m)[:, :, : hw[0]]
-    z = lax.optimization_barrier(z)
+    z = computed_once(z)
 
     def phase(step):
         shares = [(o, _spread(share, 0, z.dtype)) for o, share in step]

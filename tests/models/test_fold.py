@@ -1,5 +1,7 @@
 """The deployed form of every network against the trained one."""
 
+from importlib import import_module
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,9 @@ from flax.traverse_util import flatten_dict
 from jaxseg import models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.models.layers import DepthwisePair
-from jaxseg.models.primitives import deployed_lowering, lowering
+from jaxseg.models.primitives import Lowering, deployed_lowering, lowering
 from jaxseg.models.resize import resize_head
+from jaxseg.models.winograd import Tiles
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -44,6 +47,24 @@ def assert_same(model):
 @pytest.mark.parametrize("name", models.names())
 def test_folded_network_is_the_network(name):
     assert_same(models.create(name, num_classes=5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_kernels_are_prepared_for_the_dtype_that_a_recipe_names(dtype, monkeypatch):
+    """Recipes name it by a string, and a machine may have bfloat16 or not."""
+    module = import_module("jaxseg.models.fold")  # whose name is the function's too
+    monkeypatch.setattr(module, "bfloat16_pays", lambda: True)
+    model = models.ESNet(num_classes=3, dtype=dtype)
+    with lowering(Lowering("cpu", barriers=True, sums=True)):
+        params = models.fold(model, draw_weights(model), HW)[1]["params"]
+
+    def kernel(unit, conv):
+        return params[unit][conv]["conv"]["kernel"]
+
+    # 64 channels: fewer multiplications, or products. 16: sums of float32 for both.
+    assert isinstance(kernel("fcu2_0", "tall1"), Tiles) == (dtype == "float32")
+    assert dtype == "float32" or kernel("fcu2_0", "tall1").dtype == jnp.bfloat16
+    assert kernel("fcu1_0", "tall1").dtype == np.float32
 
 
 @pytest.mark.parametrize("head", ["erf", "spp"])

@@ -68,12 +68,19 @@ def test_conv2d(channels, kernel_hw, geometry):
     assert_same(lambda x, k: primitives.conv2d(x, k, **geometry), even, kernel)
 
 
-@pytest.mark.parametrize("kernel_hw", [(1, 1), (3, 3)])
-def test_conv2d_of_maps_beside_each_other(kernel_hw):
+@pytest.mark.parametrize("shape", [(1, 1, 8, 3), (3, 3, 8, 3), (1, 1, 8, 16)])
+def test_conv2d_of_maps_beside_each_other(shape):
     def ours(x, kernel):
         return primitives.conv2d(beside([x[..., :6], carry(x[..., 6:])]), kernel)
 
-    assert_same(ours, draw(2, 5, 6, 8), draw(*kernel_hw, 8, 3, seed=1))
+    assert_same(ours, draw(2, 5, 6, 8), draw(*shape, seed=1))
+
+
+def test_conv2d_of_the_mean_over_a_map():
+    def ours(x, kernel):
+        return x * primitives.conv2d(primitives.mean_over_pixels(x), kernel)
+
+    assert_same(ours, draw(2, 5, 6, 8), draw(1, 1, 8, 8, seed=1))
 
 
 @pytest.mark.parametrize("margin", [(2, 2), (3, 5)])
@@ -110,14 +117,25 @@ def test_conv2d_transpose_to_labels(k, co):
         np.testing.assert_array_equal(labels, expected)
 
 
-@pytest.mark.parametrize("kernel_hw", [(1, 1), (3, 1), (3, 3)])
-def test_bfloat16_kernels_round_the_operands_and_nothing_else(kernel_hw):
-    x, kernel = draw(1, 6, 7, 128), draw(*kernel_hw, 128, 8, seed=1)
+@pytest.mark.parametrize(
+    "shape, geometry",
+    [
+        ((1, 1, 128, 8), {}),
+        ((3, 1, 128, 8), {}),
+        ((3, 3, 128, 8), {}),
+        ((3, 3, 64, 128), dict(dilation=(2, 1))),
+        ((3, 3, 36, 8), dict(stride=2)),
+    ],
+)
+def test_bfloat16_kernels_round_the_operands_and_nothing_else(shape, geometry):
+    x, kernel = draw(1, 6, 7, shape[2]), draw(*shape, seed=1)
     rounded = [a.astype(jnp.bfloat16).astype(np.float32) for a in (x, kernel)]
     with lowering(TEXTBOOK):
-        expected = primitives.conv2d(*map(jnp.asarray, rounded))
+        expected = primitives.conv2d(*map(jnp.asarray, rounded), **geometry)
     with lowering(FAST["cpu"]):
-        ours = primitives.conv2d(jnp.asarray(x), jnp.asarray(kernel, jnp.bfloat16))
+        ours = primitives.conv2d(
+            jnp.asarray(x), jnp.asarray(kernel, jnp.bfloat16), **geometry
+        )
     assert ours.dtype == jnp.float32
     np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -126,6 +144,26 @@ def test_bfloat16_kernels_round_the_operands_and_nothing_else(kernel_hw):
 def test_max_pool3(hw):
     """A network's own maximum over windows, which begin outside the map."""
     assert_same(lambda x, k: primitives.max_pool3(x) * k, draw(2, *hw, 3), draw(3))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="is about XLA:CPU")
+def test_a_map_computed_once_is_fused_into_nothing_that_reads_it():
+    x = jnp.asarray(draw(4, 5))
+
+    def run(barrier):
+        def differences(x):
+            y = barrier(x * x)
+            return y[:, 1:] - y[:, :-1]
+
+        compiled = jax.jit(differences).lower(x).compile()
+        _, program = compiled.as_text().split("ENTRY")
+        return compiled(x), program.count(" fusion(")
+
+    (expected, fused), (ours, apart) = map(run, (lambda y: y, primitives.computed_once))
+    assert (fused, apart) == (1, 2)
+    np.testing.assert_array_equal(ours, expected)
+    _, still_fused = run(jax.lax.optimization_barrier)
+    assert still_fused == 1  # when this fails `computed_once` is needed no longer
 
 
 def test_a_carrier_is_made_once_and_reads_as_its_map():

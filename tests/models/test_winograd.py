@@ -1,5 +1,6 @@
 """Convolutions with fewer multiplications against the sums that they stand for."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -54,15 +55,20 @@ def test_convolution(hw, taps, dilation, margin):
     assert np.abs(ours - expected).max() < 4e-6 * np.abs(expected).max()
 
 
+def prepared(kernel, dtype="float32", **geometry):
+    return primitives.prepared_kernel(kernel, jnp.dtype(dtype), **geometry)
+
+
 def test_kernels_are_transformed_where_that_pays():
     wide, narrow = draw(3, 3, 128, 128), draw(3, 3, 32, 128)
 
-    def transformed(kernel, **geometry):
-        return isinstance(primitives.prepared_kernel(kernel, **geometry), Tiles)
+    def transformed(*kernel, **geometry):
+        return isinstance(prepared(*kernel, **geometry), Tiles)
 
     with lowering(Lowering("cpu")):
         assert transformed(wide) and transformed(draw(5, 1, 64, 64))
         assert not transformed(narrow) and not transformed(wide, stride=2)
+        assert not transformed(wide, "bfloat16")
     for how in (Lowering("textbook"), Lowering("gpu", dots=True)):
         with lowering(how):
             assert not transformed(wide)
