@@ -39,8 +39,7 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [f"# Latency on {device(report)}, {header['date']}", "", _READING]
     for key, value in {**header, **report["ceilings"]}.items():
         if isinstance(value, dict):
-            named = {None: "not installed", "": "none"}
-            value = ", ".join(f"{k} {named.get(v, v)}" for k, v in value.items())
+            value = ", ".join(f"{k} {v or 'not installed'}" for k, v in value.items())
         if value is not None and key != "date":
             lines.append(f"- {key.replace('_', ' ')}: {_text(value)}")
     for title, rows in groups(report["rows"]).items():

@@ -95,7 +95,7 @@ def _jaxseg(work: Workload) -> Build:
     dtype = "bfloat16" if work.dtype == "bfloat16" else "float32"
     model = models.create(**{**work.model, "dtype": dtype})
     weights, preprocess = load_weights(work.folder), Preprocess(**work.preprocess)
-    options = [f"{k}={v}" for k, v in runtime.compiler_options().items()]
+    options = [f"{k}={v}" for k, v in runtime.compiler_options(dtype).items()]
 
     def build(output: str) -> Network:
         predictor = Predictor(model, weights, preprocess, output)

@@ -63,7 +63,6 @@ def machine() -> dict[str, Any]:
         "platform": device.platform,
         "device": device.device_kind,
         "backend": device.client.platform_version,
-        "compiler_options": process.compiler_options(),
         "ceilings": ceilings,
     }
 

@@ -43,7 +43,9 @@ class Evaluator:
 
         # Logits are compared at the size of the truth; the arithmetic is `Predictor`'s,
         # or a submission would not have the score that was reported.
-        @partial(jax.jit, static_argnums=0, compiler_options=compiler_options())
+        options = compiler_options(model.dtype)
+
+        @partial(jax.jit, static_argnums=0, compiler_options=options)
         def count(deployed, variables, batch, real):
             with lowering(deployed_lowering()):
                 found = segment(deployed, variables, preprocess, batch["image"])

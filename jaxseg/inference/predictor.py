@@ -106,8 +106,9 @@ class Predictor:
                 self._model, self._variables, self._preprocess, (h, w)
             )
             lowered = jax.jit(run).lower(variables, image)
+        options = compiler_options(self._model.dtype)
         weights = jax.tree_util.tree_map_with_path(self._on_device, variables)
-        return partial(lowered.compile(compiler_options()), weights)
+        return partial(lowered.compile(options), weights)
 
     def _on_device(self, path: Any, weight: np.ndarray) -> jax.Array:
         """Most folded weights are those of every size (300 MB for Darknet19): once."""

@@ -96,11 +96,16 @@ def bfloat16_pays() -> bool:
     """
     if jax.default_backend() != "cpu":
         return True
+    return "avx512_bf16" in cpu_info() or "amx_bf16" in cpu_info()
+
+
+@cache
+def cpu_info() -> str:
+    """What Linux says of the processors; elsewhere nothing."""
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        return Path("/proc/cpuinfo").read_text()
     except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return ""
 
 
 def named(name: str) -> Callable[[Callable], Callable]:
@@ -559,18 +564,36 @@ def _conv2d_sums(geometry, x, kernel):
 # two are equal.
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _conv2d_cpu(geometry, x, kernel):
+    stride, dilation, margin = geometry
+    if stride == 1 and _winograd_pays(kernel.shape):
+        tiles = winograd.transform_kernel(kernel)
+        return winograd.convolve(x, tiles, dilation, margin)
     return _conv2d_lax(geometry, x, kernel)
 
 
 def _conv2d_cpu_fwd(geometry, x, kernel):
-    return _conv2d_lax(geometry, x, kernel), (x, kernel)
+    return _conv2d_cpu(geometry, x, kernel), (x, kernel)
 
 
 def _conv2d_cpu_bwd(geometry, residuals, g):
     x, kernel = residuals
-    _, pullback = jax.vjp(lambda x: _conv2d_lax(geometry, x, kernel), x)
+    stride, dilation, _ = geometry
+    other = _other_margin(geometry, kernel.shape)
+    if stride == 1 and min(other) >= 0:
+        turned = kernel[::-1, ::-1].swapaxes(2, 3)
+        x_gradient = _conv2d_cpu((1, dilation, other), g, turned)
+    else:
+        _, pullback = jax.vjp(lambda x: _conv2d_lax(geometry, x, kernel), x)
+        (x_gradient,) = pullback(g)
     kernel_gradient = _kernel_gradient(geometry, x, kernel.shape, g)
-    return *pullback(g), kernel_gradient.astype(kernel.dtype)
+    return x_gradient, kernel_gradient.astype(kernel.dtype)
+
+
+def _other_margin(geometry, shape: tuple[int, ...]) -> Pair:
+    """Of the convolution that goes back from outputs to inputs, at stride 1."""
+    _, dilation, margin = geometry
+    tall, wide = (d * (k - 1) - m for d, k, m in zip(dilation, shape, margin))
+    return tall, wide
 
 
 def _kernel_gradient(geometry, x, shape, g):
@@ -579,9 +602,8 @@ def _kernel_gradient(geometry, x, shape, g):
     At stride 1 it may as well be `g` that is shifted, the other way: of the two the one
     with fewer channels is copied once a tap.
     """
-    stride, dilation, margin = geometry
+    stride, margin, other = geometry[0], geometry[2], _other_margin(geometry, shape)
     kh, kw, ci, co = shape
-    other = tuple(d * (k - 1) - m for d, k, m in zip(dilation, (kh, kw), margin))
     if stride == 1 and co <= ci and min(other) >= 0:
         taps = _taps(geometry, (kh, kw), x.shape[1:3], padded(g, other))[::-1]
         by_input = _pixel_products(x, _side_by_side(taps, kw))

@@ -60,13 +60,14 @@ class Tiles:
     taps: Pair
 
 
-def transform_kernel(kernel: np.ndarray) -> Tiles:
-    """Of `(kh, kw, ci, co)`."""
+def transform_kernel(kernel: np.ndarray | jax.Array) -> Tiles:
+    """Of `(kh, kw, ci, co)`; in float64 if it is NumPy's."""
     taps = kernel.shape[:2]
+    xp = jnp if isinstance(kernel, jax.Array) else np
     for axis, k in enumerate(taps):
         if k > 1:
-            _, weights, _ = matrices(k)
-            kernel = np.moveaxis(np.tensordot(weights, kernel, (1, axis)), 0, axis)
+            weights = xp.asarray(matrices(k)[1], kernel.dtype)
+            kernel = xp.moveaxis(xp.tensordot(weights, kernel, (1, axis)), 0, axis)
     # The columns' transform comes last and makes the first axis.
     return Tiles(kernel.swapaxes(0, 1).reshape(-1, *kernel.shape[2:]), taps)
 

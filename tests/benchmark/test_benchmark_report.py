@@ -19,7 +19,6 @@ HEADER = {
     "cores": 2,
     "driver": None,
     "versions": {"jax": "0.10.2", "torch": None},
-    "compiler_options": {"width": 512, "library": ""},
 }
 CEILINGS = {"float32_gflop_per_s": 100.0, "memory_gb_per_s": 10.0}
 
@@ -56,7 +55,6 @@ def test_markdown_has_every_row_and_hides_nothing():
     lines = report.markdown(example()).splitlines()
     assert lines[0] == "# Latency on A Processor, 2026-01-02 03:04:05 +0000"
     assert "- versions: jax 0.10.2, torch not installed" in lines
-    assert "- compiler options: width 512, library none" in lines
     assert (
         "| dabnet | jaxseg | 80.0 | 90.0 | 99.0 | 1.00 | 12.5 | 1.50 | 300.0 "
         "| 99.999 % | 27.7 frames/s |"

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,8 +14,10 @@ from jaxseg.errors import UserError
 from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
 from jaxseg.inference.predictor import Predictor
+from jaxseg.models import primitives
 from jaxseg.models.layers import Network
 from jaxseg.models.primitives import bfloat16_pays
+from jaxseg.runtime import compiler_options
 
 TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
 LABEL = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
@@ -83,9 +86,26 @@ def test_sizes_share_the_weights_that_are_equal(predictor):
     assert not predictor._on_device("bias", np.zeros(3, np.float32)).any()
 
 
-def test_products_are_ynnpacks_where_they_read_bfloat16(predictor):
-    text = predictor.program(1, 13, 21).func.as_text()
-    assert ("ynn_fusion" in text) == bfloat16_pays()
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "processor, ynnpack_for",
+    [
+        ("GenuineIntel avx512f", []),
+        ("GenuineIntel avx512_bf16 amx_bf16", ["bfloat16"]),
+        ("AuthenticAMD avx512_bf16", ["bfloat16", "float32"]),
+    ],
+)
+def test_products_are_by_the_library_that_was_faster(
+    processor, ynnpack_for, dtype, monkeypatch
+):
+    monkeypatch.setattr(primitives, "cpu_info", lambda: processor)
+    bfloat16_pays.cache_clear()
+    options = compiler_options(dtype)
+    bfloat16_pays.cache_clear()
+    rounded = jnp.zeros((64, 64), dtype)
+    product = jax.jit(lambda x: jnp.dot(x, x, preferred_element_type=jnp.float32))
+    text = product.lower(rounded).compile(options).as_text()
+    assert ("ynn_fusion" in text) == (dtype in ynnpack_for)
 
 
 class Echo(Network):

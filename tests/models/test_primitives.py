@@ -56,6 +56,10 @@ def assert_same(ours, x, kernel):
         ((8, 16), (1, 1), {}),
         ((8, 6), (1, 1), dict(padding=1)),
         ((16, 8), (1, 1), dict(groups=4)),
+        # Winograd's, in training too.
+        ((128, 128), (1, 3), dict(dilation=(1, 2))),
+        ((128, 64), (3, 3), {}),
+        ((64, 64), (5, 1), {}),
     ],
 )
 def test_conv2d(channels, kernel_hw, geometry):
