@@ -279,8 +279,9 @@ def conv2d(
     if how.platform == "textbook":
         return _conv2d_lax(geometry, core(x), kernel, groups)
     fast = how.dots or how.platform == "cpu"
-    many = x.shape[1] * x.shape[2] > 1
-    if how.sums and many and groups == 1 and _sums_pay(kernel.shape, kernel.dtype):
+    # A lone pixel, a mean, would be computed anew for every pixel that it weights.
+    several = groups == 1 and x.shape[1:3] != (1, 1)
+    if how.sums and several and _sums_pay(kernel.shape, kernel.dtype):
         return _conv2d_sums(geometry, x, kernel)
     if (kh, kw, stride, margin) == (1, 1, 1, (0, 0)) and fast:
         if isinstance(x, Parts) and groups == 1:
@@ -565,7 +566,8 @@ def _conv2d_sums(geometry, x, kernel):
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _conv2d_cpu(geometry, x, kernel):
     stride, dilation, margin = geometry
-    if stride == 1 and _winograd_pays(kernel.shape):
+    plain = stride == 1 and kernel.dtype == jnp.float32
+    if plain and _winograd_pays(kernel.shape):
         tiles = winograd.transform_kernel(kernel)
         return winograd.convolve(x, tiles, dilation, margin)
     return _conv2d_lax(geometry, x, kernel)
