@@ -536,7 +536,7 @@ def _sums_pay(shape: tuple[int, ...], dtype: DTypeLike) -> bool:
     """
     kh, kw, ci, co = shape
     if (kh, kw) == (1, 1):
-        wide = min(ci - 16, co - 32) > 0  # enough for bfloat16 products
+        wide = ci > 16 and co > 32  # enough for products of bfloat16
         if co % 8 or (wide and dtype == jnp.bfloat16):
             return False
     return kh * kw * ci <= 48

@@ -19,6 +19,7 @@ from jaxseg.models.layers import Network
 from jaxseg.models.primitives import bfloat16_pays
 from jaxseg.runtime import compiler_options
 
+YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
 LABEL = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
 
@@ -102,10 +103,14 @@ def test_products_are_by_the_library_that_was_faster(
     bfloat16_pays.cache_clear()
     options = compiler_options(dtype)
     bfloat16_pays.cache_clear()
-    rounded = jnp.zeros((64, 64), dtype)
-    product = jax.jit(lambda x: jnp.dot(x, x, preferred_element_type=jnp.float32))
-    text = product.lower(rounded).compile(options).as_text()
-    assert ("ynn_fusion" in text) == (dtype in ynnpack_for)
+    assert (YNNPACK in options) == (dtype not in ynnpack_for)
+    assert not options.get(YNNPACK)
+
+
+def test_without_the_option_products_are_ynnpacks():
+    product = jax.jit(lambda x: x @ x).lower(jnp.zeros((64, 64)))
+    assert "ynn_fusion" in product.compile().as_text()
+    assert "ynn_fusion" not in product.compile({YNNPACK: ""}).as_text()
 
 
 class Echo(Network):
