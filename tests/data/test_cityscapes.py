@@ -25,6 +25,10 @@ def zips(cityscapes_tree, tmp_path_factory):
     for name, (folder, splits) in content.items():
         with zipfile.ZipFile(root / name, "w") as archive:
             archive.writestr("README", "as in the official files")
+            # As macOS packs them again.
+            archive.writestr(f"__MACOSX/{folder}/train/x/._a_{folder}.png", "Mac OS X")
+            archive.writestr(f"{folder}/train/x/._a_{folder}.png", "Mac OS X")
+            archive.writestr(f"{folder}/train/x/._a_{folder}_labelIds.png", "Mac OS X")
             for split in splits:
                 paths = (cityscapes_tree / folder / split).rglob("*.png")
                 for path in sorted(paths, reverse=True):
@@ -52,6 +56,16 @@ def test_zips_and_folders_hold_the_same_samples_in_the_same_order(
         for a, b in pairs:
             np.testing.assert_array_equal(a, b)
     assert packed.fingerprint(split) == Cityscapes(zips).fingerprint(split)
+
+
+def test_what_a_mac_left_behind_is_passed_over(tree):
+    source = Cityscapes(tree)
+    names, before = source.ids("val"), source.fingerprint("val")
+    for city in (tree / "leftImg8bit" / "val").iterdir():
+        (city / f"._{names[0]}_leftImg8bit.png").write_bytes(b"Mac OS X")
+    assert source.ids("val") == names
+    assert Cityscapes(tree).ids("val") == names
+    assert Cityscapes(tree).fingerprint("val") == before
 
 
 def test_label_ids_become_the_official_train_ids(tree):

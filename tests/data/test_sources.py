@@ -92,6 +92,15 @@ def test_truncated_png(tree):
         CamVid(tree).read("train", "train_001")
 
 
+def test_what_a_mac_left_behind_is_passed_over(tree):
+    source = CamVid(tree)
+    names, before = source.ids("val"), source.fingerprint("val")
+    for folder in ("val", "valannot"):
+        (tree / folder / "._val_000.png").write_bytes(b"Mac OS X")
+        (tree / folder / ".DS_Store").touch()
+    assert source.ids("val") == names and source.fingerprint("val") == before
+
+
 def test_sizes_that_differ(tree):
     Image.new("L", (480, 352)).save(tree / "trainannot" / "train_002.png")
     message = r"train_002\.png is 480x360 and .*train_002\.png is 480x352"
@@ -108,8 +117,8 @@ def test_label_value_outside_the_classes(tree):
 
 
 def test_colours_where_indices_should_be(tree):
-    Image.new("RGB", (480, 360)).save(tree / "valannot" / "val_001.png")
-    with pytest.raises(UserError, match="is a RGB picture; .*not colours"):
+    Image.new("RGB", (480, 360), "red").save(tree / "valannot" / "val_001.png")
+    with pytest.raises(UserError, match="is a RGB picture .*not colours"):
         CamVid(tree).read("val", "val_001")
 
 

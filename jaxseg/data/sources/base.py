@@ -1,12 +1,11 @@
-"""What a data set is, and how its files are read."""
+"""What a data set is, and what its sources share."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from jaxseg.data.classes import ClassTable
 from jaxseg.errors import UserError
@@ -40,34 +39,6 @@ class Source(Protocol):
 
     def remarks(self, split: str) -> list[str]:
         """What a user of `split` should be told, a sentence each."""
-
-
-def read_rgb(file: Path | IO[bytes], name: object) -> np.ndarray:
-    """uint8 `(h, w, 3)`; `name` stands for the file in an error."""
-    return np.asarray(_open(file, name).convert("RGB"))
-
-
-def read_indices(file: Path | IO[bytes], name: object) -> np.ndarray:
-    """uint8 `(h, w)` of a picture with one channel of class indices."""
-    image = _open(file, name)
-    if image.mode not in ("L", "P"):
-        raise UserError(
-            f"{name} is a {image.mode} picture; a label image has one channel of class "
-            "indices (mode L or P), not colours."
-        )
-    return np.asarray(image)
-
-
-def _open(file: Path | IO[bytes], name: object) -> Image.Image:
-    try:
-        image = Image.open(file)
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(
-            f"{name} cannot be read as a picture ({error}); copy it again or remove it "
-            "together with its partner."
-        ) from error
-    return image
 
 
 def check_sizes(

@@ -5,13 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxseg.data.classes import CAMVID, VOID
-from jaxseg.data.sources.base import (
-    check_sizes,
-    describe_files,
-    digest,
-    read_indices,
-    read_rgb,
-)
+from jaxseg.data.pictures import list_pictures, read_indices, read_rgb
+from jaxseg.data.sources.base import check_sizes, describe_files, digest
 from jaxseg.errors import UserError
 
 
@@ -47,7 +42,7 @@ class CamVid:
                     f"camvid: there is no folder {folder}; every split needs its "
                     f"pictures in {split}/ and its label images in {split}annot/."
                 )
-        names = sorted(path.stem for path in images.glob("*.png"))
+        names = [path.stem for path in list_pictures(images, "*.png")]
         unlabelled = [name for name in names if not (labels / f"{name}.png").is_file()]
         if unlabelled:
             raise UserError(
@@ -78,7 +73,7 @@ class CamVid:
     def fingerprint(self, split: str) -> str:
         splits = ("train", "val") if split == "trainval" else (split,)
         folders = [self.root / f"{s}{kind}" for s in splits for kind in ("", "annot")]
-        paths = [path for folder in folders for path in sorted(folder.glob("*.png"))]
+        paths = [path for folder in folders for path in list_pictures(folder, "*.png")]
         return digest(describe_files(paths))
 
     def remarks(self, split: str) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxseg.data.classes import CAMVID, VOID
-from jaxseg.data.sources.base import check_sizes, describe_files, digest, read_rgb
+from jaxseg.data.pictures import pack, read_colours, read_rgb
+from jaxseg.data.sources.base import check_sizes, describe_files, digest
 from jaxseg.errors import UserError
 
 # Colour of the published labels -> class of CAMVID in the merged convention (SegNet's
@@ -84,9 +85,10 @@ class CamVidRaw:
 
     def read(self, split: str, sample_id: str) -> tuple[np.ndarray, np.ndarray]:
         paths = self._paths(sample_id)
-        image, colours = (read_rgb(path, path) for path in paths)
+        image = read_rgb(paths[0], paths[0])
+        colours = read_colours(paths[1], paths[1])
         check_sizes(image, colours[..., 0], paths, self.hw)
-        packed = colours.astype(np.int32) @ [1 << 16, 1 << 8, 1]
+        packed = pack(colours)
         found = np.searchsorted(self._colours, packed).clip(max=len(self._colours) - 1)
         known = self._colours[found] == packed
         if (~known).mean() > _STRAY_SHARE:

@@ -3,18 +3,13 @@
 import io
 import zipfile
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from jaxseg.data.classes import CITYSCAPES, VOID
-from jaxseg.data.sources.base import (
-    check_sizes,
-    describe_files,
-    digest,
-    read_indices,
-    read_rgb,
-)
+from jaxseg.data.pictures import is_foreign, list_pictures, read_indices, read_rgb
+from jaxseg.data.sources.base import check_sizes, describe_files, digest
 from jaxseg.errors import UserError
 
 # Label id of every train id: cityscapesscripts/helpers/labels.py.
@@ -121,7 +116,7 @@ class Cityscapes:
         if folder != "leftImg8bit":
             suffix = f"_{folder}_labelIds.png"
         found: dict[str, Path | _Member] = {}
-        for path in sorted((self.root / folder / split).glob(f"*/*{suffix}")):
+        for path in list_pictures(self.root / folder / split, f"*/*{suffix}"):
             found[path.name.removesuffix(suffix)] = path
         if found:
             return found
@@ -129,9 +124,10 @@ class Cityscapes:
             if (self.root / name).is_file():
                 archive = _archive(self.root / name)
                 for member in sorted(archive.namelist()):
-                    parts = member.split("/")
-                    if parts[:2] == [folder, split] and member.endswith(suffix):
-                        found[parts[-1].removesuffix(suffix)] = (archive, member)
+                    at = PurePosixPath(member)
+                    in_split = at.parts[:2] == (folder, split)
+                    if in_split and member.endswith(suffix) and not is_foreign(at):
+                        found[at.name.removesuffix(suffix)] = (archive, member)
         return found
 
 
