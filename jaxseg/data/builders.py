@@ -6,10 +6,11 @@ Examples are `image_id`, `image` uint8 (h, w, 3) and `label` uint8 (h, w, 1) wit
 ids and 255 for void.
 """
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from jaxseg.data import sources
-from jaxseg.data.sources import Source, open_source
+from jaxseg.data.sources import Source, check_classes, open_source
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -41,12 +42,16 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split: self._generate_examples(source, split) for split in splits}
 
     def _generate_examples(self, source: Source, split: str):
+        present = np.zeros(256, np.int64)
         for index, sample_id in enumerate(source.ids(split)):
             image, label = source.read(split, sample_id)
+            present += np.bincount(label.ravel(), minlength=256)
             yield (
                 index,
                 {"image_id": sample_id, "image": image, "label": label[..., None]},
             )
+        if split not in source.unlabelled:
+            check_classes(source, split, np.flatnonzero(present).tolist())
 
 
 class Camvid(_Builder):

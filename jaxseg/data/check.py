@@ -10,16 +10,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from jaxseg.data.classes import VOID
-from jaxseg.data.sources import SOURCES, Source, check_split, open_source
+from jaxseg.data.sources import (
+    SOURCES,
+    Source,
+    check_classes,
+    check_split,
+    is_training,
+    open_source,
+)
 from jaxseg.errors import UserError
 
-# Above this share of void in a labelled split something is wrong: CamVid's val has
-# 1.7 %. Read as label ids, train ids 0 to 6 are void, road and building among them.
-_VOID_LIMIT = 0.5
+# A share of void in a labelled split that is worth a word: CamVid's val has 1.7 %.
+# Read as label ids, train ids 0 to 6 are void, road and building among them.
+_MUCH_VOID = 0.5
+# What train.py asks for, unless it is told otherwise.
+_NEEDED = ("train", "val")
 
 
 @dataclass
@@ -29,6 +39,7 @@ class SplitReport:
     Attributes:
         samples: how many were listed.
         errors: a sentence for everything that training cannot start with.
+        remarks: a sentence for what training does not mind and its user might.
         pixels: by train id, the last one void; int64 `(k + 1,)`.
         pictures: in how many pictures each of those occurs; int64 `(k + 1,)`.
         class_pixels_where: pixels of the pictures that a class occurs in; for median
@@ -39,6 +50,7 @@ class SplitReport:
     split: str
     samples: int
     errors: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     pixels: np.ndarray | None = None
     pictures: np.ndarray | None = None
     class_pixels_where: np.ndarray | None = None
@@ -66,7 +78,7 @@ def check(
         for sample_id, digest in report.digests.items():
             name = f"{report.split}/{sample_id}"
             if digest in owner and owner[digest].split("/")[0] != report.split:
-                report.errors.append(
+                report.remarks.append(
                     f"{name} is the same picture as {owner[digest]}: remove one, or a "
                     "score means nothing."
                 )
@@ -96,7 +108,7 @@ def _check_split(source: Source, split: str, console: Console | None) -> SplitRe
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looked = track(
             pool.map(look, ids),
-            f"Reading {source.name} {split}",
+            f"Reading {source.name} {escape(split)}",
             len(ids),
             console=console,
             transient=True,
@@ -109,13 +121,22 @@ def _check_split(source: Source, split: str, console: Console | None) -> SplitRe
             report.pixels += counts
             report.pictures += counts > 0
             report.class_pixels_where += np.where(counts > 0, counts.sum(), 0)
-    void = report.pixels[k] / max(report.pixels.sum(), 1)
-    if split not in source.unlabelled and void > _VOID_LIMIT:
-        report.errors.append(
-            f"{void:.0%} of the pixels of {split} are void: its label images are "
-            "probably train ids where label ids are expected (put back the original "
-            "files: jaxseg maps ids itself), or of another data set."
-        )
+    if split not in source.unlabelled and report.digests:
+        try:
+            check_classes(source, split, np.flatnonzero(report.pixels[:k]).tolist())
+        except UserError as error:
+            report.errors.append(str(error))
+        void = report.pixels[k] / report.pixels.sum()
+        if void > _MUCH_VOID:
+            guess = ""
+            if source.name == "cityscapes":
+                guess = (
+                    ": its label images are probably train ids where label ids are "
+                    "expected; put back the original files, jaxseg maps ids itself"
+                )
+            report.remarks.append(
+                f"{void:.0%} of the pixels of {split} are void{guess}."
+            )
     return report
 
 
@@ -143,10 +164,10 @@ def weights(report: SplitReport) -> dict[str, np.ndarray]:
 
 def print_report(source: Source, report: SplitReport, console: Console) -> None:
     """A table of classes, weights to paste, and what is wrong."""
-    console.rule(f"{source.name} {report.split}: {report.samples} pictures")
+    console.rule(escape(f"{source.name} {report.split}: {report.samples} pictures"))
     labelled = report.split not in source.unlabelled
     if labelled and report.pixels is not None and report.pixels.sum():
-        rules = weights(report)
+        rules = weights(report) if is_training(report.split) else {}
         table = Table()
         for column in ("id", "class", "pixels %", "pictures", *rules):
             table.add_column(column, justify="left" if column == "class" else "right")
@@ -155,19 +176,23 @@ def print_report(source: Source, report: SplitReport, console: Console) -> None:
             values = [f"{w[i]:.4g}" for w in rules.values()] if name != "void" else []
             table.add_row(
                 str(i) if name != "void" else str(VOID),
-                name,
+                escape(name),
                 f"{100 * report.pixels[i] / total:.3f}",
                 str(report.pictures[i]),
                 *values,
             )
         console.print(table)
-        ours = ",".join(f"{w:.4g}" for w in np.nan_to_num(rules["ERFNet"], nan=1.0))
-        console.print(f"--config.loss.class_weights='({ours})'", soft_wrap=True)
+        if rules:
+            ours = ",".join(f"{w:.4g}" for w in np.nan_to_num(rules["ERFNet"], nan=1.0))
+            console.print(f"--config.loss.class_weights='({ours})'", soft_wrap=True)
         absent = [n for n, p in zip(source.table.names, report.pixels) if p == 0]
         if absent:
-            console.print(f"never occurs: {', '.join(absent)}", soft_wrap=True)
+            names = escape(", ".join(absent))
+            console.print(f"never occurs: {names}", soft_wrap=True)
+    for remark in report.remarks:
+        console.print(f"[yellow]remark:[/yellow] {escape(remark)}", soft_wrap=True)
     for error in report.errors:
-        console.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
+        console.print(f"[red]error:[/red] {escape(error)}", soft_wrap=True)
 
 
 def main() -> None:
@@ -192,15 +217,18 @@ def main() -> None:
         check_split(source, split, labelled=False)
     h, w = source.hw
     console.print(f"{source.name}: {len(source.table)} classes, {w}x{h} pixels.")
-    for split in splits:
-        for remark in source.remarks(split):
-            console.print(remark, soft_wrap=True)
+    for remark in dict.fromkeys(r for split in splits for r in source.remarks(split)):
+        console.print(remark, soft_wrap=True, markup=False)
     reports = check(source, splits, console)
     for report in reports:
         print_report(source, report, console)
     wrong = sum(len(report.errors) for report in reports)
     if wrong:
         raise UserError(f"{wrong} things to mend before training (listed above).")
+    if options.splits:
+        console.print(f"Nothing is wrong with {options.splits}.", markup=False)
+        return
+    check_quickly(source, _NEEDED)
     console.print("Nothing is wrong: training may start.")
 
 

@@ -14,10 +14,11 @@ from typing import Protocol
 
 import jax
 import numpy as np
+from rich.markup import escape
 from rich.progress import track
 
 from jaxseg import devices
-from jaxseg.data.sources import Source, check_split
+from jaxseg.data.sources import Source, check_classes, check_split
 from jaxseg.errors import UserError
 from jaxseg.runtime import cache_dir
 
@@ -106,41 +107,60 @@ def _take(images, labels, row) -> Batch:
 def resident_arrays(source: Source, split: str) -> dict[str, np.ndarray]:
     """`ids`, `images` uint8 (n, h, w, 3), `labels` uint8 (n, h, w), read once.
 
-    They are kept under the cache folder, by the source's fingerprint.
+    They are kept under the cache folder, by the source's fingerprint, and made again
+    where that file is damaged.
     """
-    folder = _prepared_folder(source, split)
-    path = folder / f"{split}.npz"
-    if not path.is_file():
-        ids = source.ids(split)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            samples = list(
-                track(
-                    pool.map(lambda sample_id: source.read(split, sample_id), ids),
-                    description=f"Preparing {source.name} {split}",
-                    total=len(ids),
-                    disable=not devices.is_main(),
-                )
+    path = _prepared_folder(source, split) / f"{split}.npz"
+    arrays = _stored(path) if path.is_file() else None
+    if arrays is None:
+        arrays = _read_all(source, split)
+        _store(path, arrays, f"{source.name} {split}")
+    return arrays
+
+
+def _read_all(source: Source, split: str) -> dict[str, np.ndarray]:
+    ids = source.ids(split)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        samples = list(
+            track(
+                pool.map(lambda sample_id: source.read(split, sample_id), ids),
+                description=f"Preparing {source.name} {escape(split)}",
+                total=len(ids),
+                disable=not devices.is_main(),
             )
-        arrays = {
-            "ids": np.asarray(ids),
-            "images": np.stack([image for image, _ in samples]),
-            "labels": np.stack([label for _, label in samples]),
-        }
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{split}.{os.getpid()}.npz")
-        try:
-            np.savez(unfinished, **arrays)
-            unfinished.replace(path)
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise UserError(
-                f"the prepared {source.name} {split} could not be written to {path} "
-                f"({error.strerror}); free some space or set JAXSEG_CACHE to a folder "
-                "elsewhere."
-            ) from error
-        return arrays
-    with np.load(path) as stored:
-        return {name: stored[name] for name in stored.files}
+        )
+    if split not in source.unlabelled:
+        present = sum(np.bincount(label.ravel(), minlength=256) for _, label in samples)
+        check_classes(source, split, np.flatnonzero(present).tolist())
+    return {
+        "ids": np.asarray(ids),
+        "images": np.stack([image for image, _ in samples]),
+        "labels": np.stack([label for _, label in samples]),
+    }
+
+
+def _stored(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a prepared file; None if it is damaged in any way."""
+    try:
+        with np.load(path) as stored:  # a zip file: its checksums are compared
+            return {name: stored[name] for name in ("ids", "images", "labels")}
+    except Exception:  # of damaged files NumPy and zipfile raise many kinds
+        return None
+
+
+def _store(path: Path, arrays: dict[str, np.ndarray], what: str) -> None:
+    """Writes the file whole or not at all."""
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(unfinished, **arrays)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UserError(
+            f"the prepared {what} could not be written to {path} ({error.strerror}); "
+            "free some space or set JAXSEG_CACHE to a folder elsewhere."
+        ) from error
 
 
 def _prepared_folder(source: Source, split: str) -> Path:

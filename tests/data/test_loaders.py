@@ -50,6 +50,30 @@ def test_a_second_start_reads_no_picture(camvid_tree, monkeypatch):
         np.testing.assert_array_equal(array, second[name])
 
 
+def test_damaged_prepared_files_are_made_again(camvid_tree, cache):
+    source = CamVid(camvid_tree)
+    first = loaders.resident_arrays(source, "test")
+    (path,) = (cache / "data").glob(f"camvid-{source.fingerprint('test')}/test.npz")
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [b"", whole[:-1], whole[: len(whole) // 2], b"no zip file"]
+    for at in (*rng.integers(0, len(whole), 12), 0, 35, len(whole) - 1):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.integers(8)
+        damaged.append(bytes(flipped))
+    damaged.append(zipped(path, ids=first["ids"]))
+    for content in damaged:
+        path.write_bytes(content)
+        again = loaders.resident_arrays(source, "test")
+        for name, array in first.items():
+            np.testing.assert_array_equal(array, again[name])
+
+
+def zipped(path, **arrays):
+    np.savez(path, **arrays)
+    return path.read_bytes()
+
+
 def test_auto_streams_what_does_not_fit(camvid_tree, monkeypatch):
     source = CamVid(camvid_tree)
     assert isinstance(load_split(source, "val"), ResidentLoader)

@@ -6,8 +6,10 @@ TFDS builders and the resident arrays are made from it.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+from jaxseg.data.classes import VOID
 from jaxseg.data.sources.base import Source
 from jaxseg.data.sources.camvid import CamVid
 from jaxseg.data.sources.camvid_raw import CamVidRaw
@@ -17,7 +19,8 @@ from jaxseg.data.sources.scenes import Streets
 from jaxseg.errors import UserError
 
 __all__ = ["SOURCES", "CamVid", "CamVidRaw", "Cityscapes", "Folder", "Source"]
-__all__ += ["Streets", "check_split", "data_folder", "open_source"]
+__all__ += ["Streets", "check_classes", "check_split", "data_folder", "is_training"]
+__all__ += ["open_source"]
 
 # Name -> how it is opened, from its folder. Streets has none.
 _FROM_FOLDER = {
@@ -65,9 +68,35 @@ def check_split(source: Source, split: str, labelled: bool = True) -> None:
     """Raises `UserError` unless `source` has `split`, and labels for it if need be."""
     if split not in source.splits:
         known = ", ".join(source.splits)
-        raise UserError(f"{source.name} has no split {split!r}; there are: {known}.")
+        hint = ""
+        if source.name == "folder":
+            hint = f" Put its pictures in images/{split} and labels/{split}."
+        raise UserError(
+            f"{source.name} has no split {split!r}; there are: {known}.{hint}"
+        )
     if labelled and split in source.unlabelled:
         raise UserError(
             f"the labels of {source.name} {split} are not published (files of that "
             "name are dummies), so nothing can be trained on or scored with them."
+        )
+
+
+def is_training(split: str) -> bool:
+    """Whether a split is one that is trained on, by its name."""
+    return split.startswith("train")
+
+
+def check_classes(source: Source, split: str, occurring: Iterable[int]) -> None:
+    """Raises `UserError` where a split whose labels hold these ids teaches nothing."""
+    names = [source.table.names[i] for i in sorted(set(occurring) - {VOID})]
+    if not names:
+        raise UserError(
+            f"not one pixel of {source.name} {split} has a class, all are void; look "
+            "at the values of its label images and at what they are said to mean."
+        )
+    if len(names) == 1 and is_training(split):
+        raise UserError(
+            f"all pixels of {source.name} {split} that are not void are "
+            f"{names[0]!r}, so there is nothing to learn; do the label images have "
+            "another value, or does it count as void?"
         )
