@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from jaxseg.data.classes import ClassTable
 
 _TEXT = ImageFont.load_default(size=14)
+MAKER = "jaxseg"
 
 
 def colourise(label: np.ndarray, table: ClassTable) -> np.ndarray:
@@ -29,7 +31,14 @@ def save_indexed(label: np.ndarray, table: ClassTable, path: Path) -> None:
     """Writes class ids `(h, w)` as a PNG whose pixels are the ids and show colours."""
     picture = Image.fromarray(label, "P")
     picture.putpalette(table.colours().ravel().tolist())
-    picture.save(path)
+    save_png(picture, path)
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG that names us as its maker."""
+    maker = PngInfo()
+    maker.add_text("Software", MAKER)
+    picture.save(path, "PNG", pnginfo=maker)
 
 
 def legend(table: ClassTable, present: Sequence[int]) -> Image.Image:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxseg.data.pictures import SUFFIXES, list_pictures, read_rgb, written_by
 from jaxseg.errors import UserError
-from jaxseg.inference.pictures import legend, overlay, save_indexed
+from jaxseg.inference.pictures import MAKER, legend, overlay, save_indexed, save_png
 from jaxseg.inference.predictor import Predictor
 from jaxseg.runs import Run
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+_LABELS, _OVERLAY, _LEGEND = "_labels.png", "_overlay.png", "legend.png"
 
 
 def predict_files(
@@ -25,41 +26,44 @@ def predict_files(
     """Segments a picture, or every picture of a folder, at its own size.
 
     For `a.png` it writes to `output`: `a_labels.png`, whose pixels are class ids shown
-    in the class colours, and `a_overlay.png`; and once `legend.png`.
+    in the class colours, and `a_overlay.png`; and once `legend.png`. Files of those
+    names are replaced only where this function wrote them, and never segmented.
 
     Returns:
         The pictures that were segmented.
 
     Raises:
-        UserError: no such run or checkpoint, nothing to read, a picture that cannot be
-            read (after the others were segmented), or `output` cannot be written.
+        UserError: no such run or checkpoint, nothing to read, a file of another maker
+            where one would be written, a picture that cannot be read (after the others
+            were segmented), or `output` cannot be written.
     """
-    run = Run(ckpt)
-    paths = find_pictures(Path(source))
+    run = Run(Path(ckpt).expanduser())
+    paths = find_pictures(Path(source).expanduser())
+    folder, unreadable, present = Path(output).expanduser(), [], set()
+    _refuse_to_replace(paths, folder)
     variables, _ = run.variables(which)
     predictor = Predictor(run.model(), variables, run.preprocess)
-    folder, unreadable, present = Path(output), [], set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in progress(paths):
             try:
-                image = np.asarray(Image.open(path).convert("RGB"))
-            except (OSError, SyntaxError, ValueError) as error:
-                unreadable.append(f"{path} ({error})")
+                image = read_rgb(path, path)
+            except UserError as error:
+                unreadable.append(str(error))
                 continue
             label = np.asarray(predictor(image))
             present |= set(np.unique(label).tolist())
-            save_indexed(label, run.table, folder / f"{path.stem}_labels.png")
+            save_indexed(label, run.table, folder / f"{path.stem}{_LABELS}")
             blended = Image.fromarray(overlay(image, label, run.table))
-            blended.save(folder / f"{path.stem}_overlay.png")
+            save_png(blended, folder / f"{path.stem}{_OVERLAY}")
         if present:
-            legend(run.table, sorted(present)).save(folder / "legend.png")
+            save_png(legend(run.table, sorted(present)), folder / _LEGEND)
     except OSError as error:
         raise UserError(f"{folder} cannot be written to ({error.strerror}).") from error
     if unreadable:
         raise UserError(
             f"{len(unreadable)} of {len(paths)} pictures could not be read, the others "
-            f"are in {folder}: {'; '.join(unreadable[:5])}."
+            f"are in {folder}. {' '.join(unreadable[:5])}"
         )
     return paths
 
@@ -74,7 +78,7 @@ def find_pictures(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f"there is no picture or folder {source}.")
-    paths = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = [path for path in list_pictures(source) if not _is_ours(path)]
     if not paths:
         raise UserError(f"{source} holds no pictures ({', '.join(SUFFIXES)}).")
     stems = [path.stem for path in paths]
@@ -85,3 +89,19 @@ def find_pictures(source: Path) -> list[Path]:
             "would have the same name: rename one."
         )
     return paths
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is what `predict_files` wrote."""
+    named = path.name.endswith((_LABELS, _OVERLAY, _LEGEND))
+    return named and written_by(path) == MAKER
+
+
+def _refuse_to_replace(paths: list[Path], folder: Path) -> None:
+    names = [f"{path.stem}{kind}" for path in paths for kind in (_LABELS, _OVERLAY)]
+    for path in (folder / name for name in (*names, _LEGEND)):
+        if os.path.lexists(path) and not _is_ours(path):
+            raise UserError(
+                f"{path} would be replaced, and predict.py did not write it; choose "
+                "another --output."
+            )

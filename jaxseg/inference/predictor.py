@@ -119,10 +119,11 @@ class Predictor:
 
     def __call__(self, image: np.ndarray | jax.Array) -> jax.Array:
         """The label map; raises `ValueError` for anything but uint8 RGB."""
-        if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:
+        fits = image.ndim in (3, 4) and image.shape[-1] == 3 and image.size
+        if image.dtype != np.uint8 or not fits:
             raise ValueError(
-                "a picture must be uint8 (h, w, 3) or (b, h, w, 3), got "
-                f"{image.dtype} {image.shape}."
+                "a picture must be uint8 (h, w, 3) or (b, h, w, 3) with at least one "
+                f"pixel, got {image.dtype} {image.shape}."
             )
         batch = image[None] if image.ndim == 3 else image
         y = self.program(*batch.shape[:3])(batch)

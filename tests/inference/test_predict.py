@@ -1,16 +1,20 @@
 """Prediction of picture files, and the pictures themselves."""
 
+import os
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import unfinished_png
 from PIL import Image
 
 from jaxseg import models
 from jaxseg.data.classes import CITYSCAPES, ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
+from jaxseg.inference import predict
 from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
 from jaxseg.inference.predictor import Predictor
@@ -145,6 +149,100 @@ def test_anything_but_uint8_rgb_is_refused(predictor):
     for wrong in (np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8)):
         with pytest.raises(ValueError, match="a picture must be uint8"):
             predictor(wrong)
+
+
+@pytest.fixture
+def predicted(monkeypatch, tmp_path):
+    """Calls `predict_files` with a network that answers class 1 for bright pixels."""
+
+    class Bright:
+        table, preprocess = TABLE, Preprocess()
+
+        def __init__(self, folder):
+            pass
+
+        def model(self):
+            return None
+
+        def variables(self, which):
+            return {}, 0
+
+    def predictor(*_):
+        return lambda image: (image[..., 0] > 100).astype(np.uint8)
+
+    monkeypatch.setattr(predict, "Run", Bright)
+    monkeypatch.setattr(predict, "Predictor", predictor)
+    return lambda source, output: predict.predict_files("run", source, output)
+
+
+def test_a_telephones_picture_is_answered_as_it_is_seen(predicted, tmp_path):
+    halves = np.zeros((8, 16, 3), np.uint8)
+    halves[:, 8:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(halves).save(tmp_path / "a.jpg", exif=exif)
+    predicted(tmp_path / "a.jpg", tmp_path / "out")
+    found = np.asarray(Image.open(tmp_path / "out" / "a_labels.png"))
+    assert found.tolist() == [[0] * 8] * 8 + [[1] * 8] * 8
+    assert Image.open(tmp_path / "out" / "a_overlay.png").size == (8, 16)
+
+
+def test_what_it_wrote_is_neither_segmented_nor_kept(predicted, tmp_path):
+    Image.new("RGB", (3, 2), "white").save(tmp_path / "a.png")
+    for _ in range(2):
+        assert predicted(tmp_path, tmp_path) == [tmp_path / "a.png"]
+    names = ["a.png", "a_labels.png", "a_overlay.png", "legend.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    Image.new("RGB", (3, 2), "black").save(tmp_path / "a.png")
+    predicted(tmp_path, tmp_path)
+    assert not np.asarray(Image.open(tmp_path / "a_labels.png")).any()
+
+
+@pytest.mark.parametrize("name", ["a_labels.png", "a_overlay.png", "legend.png"])
+@pytest.mark.parametrize("kind", ["picture", "text", "link"])
+def test_what_others_wrote_is_never_replaced(predicted, tmp_path, name, kind):
+    Image.new("RGB", (3, 2), "white").save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    if kind == "picture":
+        Image.new("L", (3, 2), 9).save(out / name)
+    elif kind == "text":
+        (out / name).write_text("mine")
+    else:
+        (out / name).symlink_to(tmp_path / "elsewhere.png")
+    before = os.lstat(out / name)
+    with pytest.raises(UserError, match=f"{name} would be replaced, and predict.py"):
+        predicted(tmp_path / "a.png", out)
+    assert os.lstat(out / name) == before and len(list(out.iterdir())) == 1
+
+
+def test_pictures_that_stop_everything_stop_nothing(predicted, tmp_path):
+    source = tmp_path / "in [1]"
+    source.mkdir()
+    Image.new("RGB", (3, 2), "white").save(source / "z [left].png")
+    (source / "a.png").write_bytes(unfinished_png(30_000, 20_000))
+    (source / "b.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    (source / "._c.png").write_bytes(b"Mac OS X")
+    os.mkfifo(source / "d.png")
+    sentence = "2 of 3 pictures .*a.png has more than 178 million.*b.jpg cannot be read"
+    with pytest.raises(UserError, match=sentence):
+        predicted(source, tmp_path / "out")
+    assert (tmp_path / "out" / "z [left]_labels.png").is_file()
+    with pytest.raises(UserError, match="there is no picture or folder .*d.png"):
+        predicted(source / "d.png", tmp_path / "out")
+
+
+def test_a_home_folder(predicted, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
+    predicted("~/a.png", "~/out")
+    assert (tmp_path / "out" / "a_labels.png").is_file()
+
+
+def test_pictures_without_pixels_are_refused(predictor):
+    for shape in ((0, 4, 3), (4, 0, 3), (0, 4, 4, 3)):
+        with pytest.raises(ValueError, match="at least one pixel, got uint8"):
+            predictor(np.zeros(shape, np.uint8))
 
 
 def test_pictures_that_are_not_there(tmp_path):
