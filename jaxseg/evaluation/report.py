@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -67,7 +68,7 @@ def print_scores(result: dict[str, Any], console: Console) -> None:
     totals = f"{percent(result['miou'])}\n{percent(result['pixel_accuracy'])}"
     table.add_column("IoU %", footer=totals, justify="right")
     for name, iou in result["class_iou"].items():
-        table.add_row(name, percent(iou))
+        table.add_row(escape(name), percent(iou))
     console.print(table)
     if "category_iou" in result:
         table = Table(show_footer=True)

@@ -156,6 +156,12 @@ def test_the_size_is_that_of_the_first_picture_that_can_be_read(tree):
         assert Folder(tree).hw
 
 
+def test_a_mask_that_was_drawn_on_the_picture_as_it_lies(tree):
+    put(tree / "labels" / "val" / "p0.png", np.full((6, 4), 2))
+    with pytest.raises(UserError, match="6x4 and .*4x6.*without its EXIF orientation"):
+        Folder(tree).read("val", "p0")
+
+
 def test_a_value_without_a_class_is_named(tree):
     put(tree / "labels" / "val" / "p0.png", [[7, 9, 9, 31, 0, 2]] * 4)
     with pytest.raises(UserError, match="p0.png holds 9, 31 in 12 pixels"):
@@ -225,7 +231,8 @@ def test_a_fingerprint_is_of_files_and_description(tree):
         ("classes: {a: 1, b: []}", "b has no value; a class needs"),
         ('classes: {a: 1, b: "#00ff00"}', "all values or all colours"),
         ('classes: {a: "#00ff0", b: "#00ff00"}', "'#00ff0' is no colour"),
-        ("classes: {a: yes, b: 1}", "all values or all colours"),
+        ("classes: {a: yes, b: 1}", "'yes' is no colour"),
+        ("classes: {a: 0, b: 1}\nvoid: other", "'other' is no colour.*void may be"),
         ("classes: {a: 1, b: 2}\nsize: [4]", "size must be .height, width."),
         ('classes: {a: 1, b: 2}\ncolours: {c: "#000000"}', "there is no class 'c'"),
         ("classes: {a: 1, b: 2}\ncolours: [1]", "colours: write  road"),

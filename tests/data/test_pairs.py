@@ -158,6 +158,15 @@ def test_what_is_missing_or_double_is_named(tmp_path):
         find_pairs(tmp_path, "{name}")
 
 
+@pytest.mark.parametrize("name", [b"a\xff.jpg", b"a\n.jpg"])
+def test_names_that_cannot_be_written_down(tmp_path, name):
+    splits(tmp_path, "train/a", "train/at\u202f9 Uhr, ü", "val/b")
+    with open(os.path.join(os.fsencode(tmp_path), b"images/train", name), "w"):
+        pass
+    with pytest.raises(UserError, match="is no name for a picture"):
+        find_pairs(tmp_path, "{name}")
+
+
 ROWS = (("images/ä [1].jpg", "masks/m.png", "train"), ("images/b.jpg", "m2.png", "val"))
 
 

@@ -4,10 +4,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 from jaxseg.data.classes import CITYSCAPES, ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.evaluation.evaluate import Evaluator
+from jaxseg.evaluation.report import print_scores
 from jaxseg.evaluation.scores import Scores, confusion_matrix
 from jaxseg.models.layers import Network
 
@@ -132,3 +134,11 @@ def test_every_sample_counts_once_whatever_the_batch(batch_size):
     evaluator = Evaluator(Echo(num_classes=3), Preprocess(), table, batch_size)
     scores = evaluator({}, FakeLoader())
     np.testing.assert_array_equal(scores.matrix, 6 * np.diag([2, 2, 1]))
+
+
+def test_names_with_brackets_are_printed(capsys):
+    table = ClassTable(("road [paved]", "[/b]"), ((1, 2, 3), (4, 5, 6)))
+    result = Scores(np.array([[3, 1], [0, 4]]), table).as_dict()
+    print_scores(result | {"protocol": "folder val"}, Console())
+    out = capsys.readouterr().out
+    assert "road [paved]" in out and "[/b]" in out and "75.00" in out

@@ -50,15 +50,19 @@ def check_sizes(
         return f"{array.shape[1]}x{array.shape[0]}"
 
     if image.shape[:2] != hw or label.shape != hw:
+        lies = image.shape[:2] == label.shape[::-1] != label.shape
+        hint = " Was the label image drawn on a picture without its EXIF orientation?"
         raise UserError(
             f"{names[0]} is {size(image)} and {names[1]} is {size(label)}; both must "
-            f"be {hw[1]}x{hw[0]} pixels."
+            f"be {hw[1]}x{hw[0]} pixels.{hint if lies else ''}"
         )
 
 
 def digest(lines: Iterable[str]) -> str:
     """A short name for content that `lines` describe."""
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    text = "\n".join(lines)
+    # Names of files may be no UTF-8.
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def describe_files(paths: Iterable[Path]) -> list[str]:

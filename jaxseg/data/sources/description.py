@@ -126,6 +126,8 @@ def _understood(described: Mapping[str, Any]) -> Description:
         of_class = {name: _with_triples(values) for name, values in of_class.items()}
         listed = _with_triples(listed)
     every = [*of_class.values(), listed]
+    for words in (v for values in every for v in values if isinstance(v, str)):
+        _colour(words)
     if len({isinstance(v, str) for values in every for v in values}) > 1:
         raise ValueError("classes and void are all values or all colours, not both.")
     code = _colour if in_colours else _value
@@ -235,7 +237,10 @@ def _colour(colour: Any) -> int:
     if _is_triple(colour):
         colour = _hex(colour)
     if not re.fullmatch("#[0-9a-fA-F]{6}", str(colour)):
-        raise ValueError(f'{colour!r} is no colour; write it as "#804080", in quotes.')
+        raise ValueError(
+            f'{colour!r} is no colour; write one as "#804080", in quotes, and a value '
+            f"as a number (void may be `{OTHERS}`)."
+        )
     return int(colour[1:], 16)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -100,6 +101,11 @@ def _by_name(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in list_pictures(folder, "**/*"):
         name = path.relative_to(folder).with_suffix("").as_posix()
+        if re.search("[\x00-\x1f\ud800-\udfff]", name):
+            raise UserError(
+                f"folder: {str(path)!r} is no name for a picture (a line break, or no "
+                "UTF-8); rename it."
+            )
         if name in found:
             raise UserError(
                 f"folder: {path} and {found[name]} have the same name but for the "
