@@ -95,8 +95,9 @@ def check_classes(source: Source, split: str, occurring: Iterable[int]) -> None:
             "at the values of its label images and at what they are said to mean."
         )
     if len(names) == 1 and is_training(split):
+        hint = ", as 255 does if no class has it" if source.name == "folder" else ""
         raise UserError(
             f"all pixels of {source.name} {split} that are not void are "
             f"{names[0]!r}, so there is nothing to learn; do the label images have "
-            "another value, or does it count as void?"
+            f"another value, or does it count as void{hint}?"
         )
