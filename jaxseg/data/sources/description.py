@@ -53,16 +53,14 @@ def read_description(path: Path) -> Description:
     """What the file says.
 
     Raises:
-        UserError: there is no such file, or it says nothing that can be meant.
+        UserError: it says nothing that can be meant.
     """
-    if not path.is_file():
-        raise UserError(
-            f"folder: there is no {path}; write one with the classes of your label "
-            "images, e.g.  classes: {road: 1, grass: 2}  (see the README)."
-        )
     described = read_yaml(path)
     if not isinstance(described, dict) or not described.get("classes"):
-        raise UserError(f"folder: {path} needs `classes:` with a name a class.")
+        raise UserError(
+            f"folder: {path} needs `classes:` with a name a class."
+            f"{_of_names(described)}"
+        )
     unknown = sorted(set(map(str, described)) - _KEYS)
     if unknown:
         raise UserError(
@@ -71,6 +69,14 @@ def read_description(path: Path) -> Description:
         )
     try:
         return _understood(described)
+    except ValueError as error:
+        raise UserError(f"folder: {path}: {error}") from error
+
+
+def size(path: Path, described: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The height and width that the content of a `dataset.yaml` asks for, if any."""
+    try:
+        return _hw(described.get("size"))
     except ValueError as error:
         raise UserError(f"folder: {path}: {error}") from error
 
@@ -149,13 +155,24 @@ def _understood(described: Mapping[str, Any]) -> Description:
     if in_colours:
         shown = {n: _colour(values[0]) for n, values in of_class.items()} | shown
     return Description(
-        ClassTable(tuple(of_class), _palette(list(of_class), shown)),
+        ClassTable(tuple(of_class), palette(list(of_class), shown)),
         in_colours,
         ids,
         void_others,
-        _size(described.get("size")),
+        _hw(described.get("size")),
         _pattern(described.get("labels", _PARTNER)),
     )
+
+
+def _of_names(described: Any) -> str:
+    """The lines to write for the `names` of another tool's file."""
+    names = described.get("names") if isinstance(described, dict) else None
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict):
+        return ""
+    lines = "\n".join(f"  {name}: {value}" for value, name in names.items())
+    return f" For its `names` that is\nclasses:\n{lines}"
 
 
 def _classes(classes: Any) -> dict[str, Any]:
@@ -244,9 +261,10 @@ def _colour(colour: Any) -> int:
     return int(colour[1:], 16)
 
 
-def _palette(
+def palette(
     names: Sequence[str], shown: Mapping[str, int]
 ) -> tuple[tuple[int, int, int], ...]:
+    """A colour a name: that of `shown`, 0xRRGGBB, or one unlike the others."""
     palette = []
     for train_id, name in enumerate(names):
         if name in shown:
@@ -259,7 +277,7 @@ def _palette(
     return tuple(palette)
 
 
-def _size(size: Any) -> tuple[int, int] | None:
+def _hw(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     whole = isinstance(size, list) and all(isinstance(n, int) and n > 0 for n in size)

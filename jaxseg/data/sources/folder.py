@@ -10,7 +10,9 @@ from jaxseg.data.pictures import NoIndices, pack, read_colours, read_indices, re
 from jaxseg.data.sources import description
 from jaxseg.data.sources.base import check_sizes, describe_files, digest
 from jaxseg.data.sources.description import OTHERS, read_description
+from jaxseg.data.sources.exports import READ, find_export
 from jaxseg.data.sources.pairs import find_pairs
+from jaxseg.data.sources.shapes import Drawing
 from jaxseg.errors import UserError
 
 # More colours than this are no classes; and less than this share of the pixels is
@@ -40,7 +42,8 @@ class Folder:
       label images are passed over, `valid` and `validation` are `val`;
     - `images/` and `labels/`: a tenth, by a hash of the names, is `val`.
 
-    Partners have the same name but for `labels` and the suffix, and lie in the same
+    What other tools export is taken without a `dataset.yaml`: see `exports`. Otherwise
+    partners have the same name but for `labels` and the suffix, and lie in the same
     sub-folder, if in any.
     """
 
@@ -49,9 +52,21 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root = root.expanduser()
-        self._description = read_description(root / description.NAME)
+        export = find_export(root)
+        if export:
+            self._files, self._description = export.files, export.description
+            self._pairs, self._remarks = export.pairs, export.remarks
+        else:
+            self._files = (root / description.NAME,)
+            if not self._files[0].is_file():
+                raise UserError(
+                    f"folder: there is no {self._files[0]}; write one with the classes "
+                    "of your label images, e.g.  classes: {road: 1, grass: 2}  (see "
+                    f"the README). Taken without one are {READ}."
+                )
+            self._description = read_description(self._files[0])
+            self._pairs, self._remarks = find_pairs(root, self._description.labels)
         self.table = self._description.table
-        self._pairs, self._remarks = find_pairs(root, self._description.labels)
         self.splits = tuple(self._pairs)
 
     @cached_property
@@ -73,7 +88,7 @@ class Folder:
     def read(self, split: str, sample_id: str) -> tuple[np.ndarray, np.ndarray]:
         paths = self._pairs[split][sample_id]
         image = read_rgb(paths[0], paths[0])
-        label = self._read_label(paths[1])
+        label = self._read_label(paths[1], image.shape[:2])
         check_sizes(image, label, paths, image.shape[:2])
         if self._description.size and image.shape[:2] != self._description.size:
             wh = self._description.size[::-1]
@@ -89,15 +104,19 @@ class Folder:
         return image, label
 
     def fingerprint(self, split: str) -> str:
-        files = [path for pair in self._pairs[split].values() for path in pair]
-        return digest(describe_files([*files, self.root / description.NAME]))
+        files = [*self._files]
+        for picture, label in self._pairs[split].values():
+            files += [picture, label.path if isinstance(label, Drawing) else label]
+        return digest(describe_files(path for path in files if path.exists()))
 
     def remarks(self, split: str) -> list[str]:
         return self._remarks
 
-    def _read_label(self, path: Path) -> np.ndarray:
-        """Train ids uint8 `(h, w)`."""
-        if self._description.in_colours:
+    def _read_label(self, path: Path | Drawing, hw: tuple[int, int]) -> np.ndarray:
+        """Train ids uint8 `(h, w)`; `hw` is its picture's."""
+        if isinstance(path, Drawing):
+            codes = path.draw(hw)
+        elif self._description.in_colours:
             codes = pack(read_colours(path, path))
         else:
             try:
@@ -114,7 +133,7 @@ class Folder:
                 hint += "; if it holds values, not colours, write  name: 7  a class"
             raise UserError(
                 f"folder: {path} holds {', '.join(written)}{more} in "
-                f"{np.isin(codes, unknown).sum()} pixels, which {description.NAME} "
+                f"{np.isin(codes, unknown).sum()} pixels, which {self._files[0].name} "
                 f"does not name; add them to a class or {hint}."
             )
         return label

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from jaxseg.data.pictures import SUFFIXES, is_foreign, list_pictures
 from jaxseg.data.sources import description
+from jaxseg.data.sources.shapes import Drawing
 from jaxseg.errors import UserError
 
 LIST = "pairs.csv"
@@ -15,7 +16,8 @@ _COLUMNS = ("image", "label", "split")
 _VAL_SHARE = 0.1
 _CALLED_VAL = ("valid", "validation")
 
-Pair = tuple[Path, Path]  # picture and label image
+Label = Path | Drawing
+Pair = tuple[Path, Label]  # picture and label image
 Pairs = dict[str, dict[str, Pair]]  # split -> sample id -> pair, sorted by id
 
 
@@ -39,7 +41,7 @@ def find_pairs(root: Path, labels: str) -> tuple[Pairs, list[str]]:
             )
     folders = _folders(images)
     if "train" not in folders:
-        return _split_by_hash(_partners(images, masks, labels))
+        return split_by_hash(_partners(images, masks, labels))
     pairs, remarks, of_labels = {}, [], _folders(masks)
     for split, folder in folders.items():
         if split in of_labels and list_pictures(of_labels[split], "**/*"):
@@ -63,7 +65,7 @@ def _folders(parent: Path) -> dict[str, Path]:
     for path in sorted(parent.iterdir()):
         if not path.is_dir() or is_foreign(path.relative_to(parent)):
             continue
-        split = _split_name(path.name)
+        split = split_name(path.name)
         if split in found:
             raise UserError(
                 f"folder: {found[split]} and {path} would both be the split {split}; "
@@ -73,7 +75,8 @@ def _folders(parent: Path) -> dict[str, Path]:
     return found
 
 
-def _split_name(name: str) -> str:
+def split_name(name: str) -> str:
+    """The split that a folder or a cell of this name is for."""
     return "val" if name in _CALLED_VAL else name
 
 
@@ -129,7 +132,7 @@ def _guess(name: str, candidates: Iterable[str]) -> str:
     return f" Any other names can be listed in {LIST}."
 
 
-def _split_by_hash(pairs: dict[str, Pair]) -> tuple[Pairs, list[str]]:
+def split_by_hash(pairs: dict[str, Pair]) -> tuple[Pairs, list[str]]:
     """A tenth of the pairs for validation, chosen by their names.
 
     A picture that comes later moves none that was trained on into `val`: the choice
@@ -194,7 +197,7 @@ def _listed(root: Path, path: Path) -> Pairs:
                 "nothing."
             )
         listed[image] = number
-        splits.setdefault(_split_name(cells[2]), {})[image] = pair
+        splits.setdefault(split_name(cells[2]), {})[image] = pair
     return {split: dict(sorted(pairs.items())) for split, pairs in splits.items()}
 
 
