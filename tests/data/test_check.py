@@ -82,9 +82,7 @@ def test_what_stops_training_stops_the_check(mine, looked_over):
     for kind in ("images", "labels"):
         shutil.rmtree(mine / kind / "val")
     out, error = looked_over(mine)
-    assert "has no split 'val'; there are: train. Put its pictures in images/val" in (
-        error
-    )
+    assert "no split 'val'; there are: train. Its pictures would be in i" in error
     assert "may start" not in out
     with pytest.raises(UserError, match="no split 'val'"):
         check_quickly(Folder(mine), ["train", "val"])

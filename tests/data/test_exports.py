@@ -116,6 +116,10 @@ def test_ultralytics_that_lacks_something(tmp_path):
     text(tmp_path / "labels" / "train" / "a.txt", "0 0.5 0.5 0.2 0.2")
     with pytest.raises(UserError, match="of val .images/none. 0 pictures were found"):
         Folder(tmp_path)
+    for names in ("names: 7", "names: {1: a, 2: b}", "names: {a: 0}"):
+        text(tmp_path / "data.yaml", YAML + names)
+        with pytest.raises(UserError, match="data.yaml: `names` is a list, or numb"):
+            Folder(tmp_path)
     text(tmp_path / "data.yaml", YAML + NAMES)
     text(tmp_path / "labels" / "val" / "a.txt", "0 0.5 0.5 0.2 0.2")
     with pytest.raises(UserError, match="a.txt: line 1 is a box, not a polygon"):

@@ -70,7 +70,7 @@ def check_split(source: Source, split: str, labelled: bool = True) -> None:
         known = ", ".join(source.splits)
         hint = ""
         if source.name == "folder":
-            hint = f" Put its pictures in images/{split} and labels/{split}."
+            hint = f" Its pictures would be in images/{split} and labels/{split}."
         raise UserError(
             f"{source.name} has no split {split!r}; there are: {known}.{hint}"
         )

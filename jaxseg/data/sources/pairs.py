@@ -140,9 +140,10 @@ def split_by_hash(pairs: dict[str, Pair]) -> tuple[Pairs, list[str]]:
     hash; a later one with a lesser hash then takes its place.
     """
     if len(pairs) < 2:
+        picture, _ = next(iter(pairs.values()))
         raise UserError(
-            "folder: there is one picture; training needs two at least, of which one "
-            "is for validation."
+            f"folder: there is one picture, {picture}; training needs two at least, of "
+            "which one is for validation."
         )
 
     def share(name: str) -> float:

@@ -32,9 +32,13 @@ def find(root: Path) -> Export | None:
 
 def _read(root: Path, file: Path, described: Mapping[str, Any]) -> Export:
     names = described["names"]
-    if isinstance(names, dict):
-        names = [names[key] for key in sorted(names, key=int)]
-    names = list(map(str, names))
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or set(names) != set(range(len(names))):
+        raise UserError(
+            f"folder: {file}: `names` is a list, or numbers the classes 0, 1, 2, ..."
+        )
+    names = [str(names[number]) for number in range(len(names))]
     pictures = {
         split: _pictures(root, described, described[split])
         for split in SPLITS
