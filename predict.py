@@ -2,7 +2,7 @@
 
 --input is a picture or a folder of pictures of any size. For a.png, out/ gets
 a_labels.png (pixels are class ids, shown in the class colours), a_overlay.png, and
-legend.png for all.
+legend.png for all. Files that it did not write are never replaced.
 """
 
 from absl import flags

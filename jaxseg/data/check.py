@@ -191,8 +191,12 @@ def print_report(source: Source, report: SplitReport, console: Console) -> None:
             console.print(f"never occurs: {names}", soft_wrap=True)
     for remark in report.remarks:
         console.print(f"[yellow]remark:[/yellow] {escape(remark)}", soft_wrap=True)
+    advised = False
     for error in report.errors:
-        console.print(f"[red]error:[/red] {escape(error)}", soft_wrap=True)
+        sentence, _, lines = error.partition("\n")  # to paste, once
+        text = escape(sentence if advised else error)
+        console.print(f"[red]error:[/red] {text}", soft_wrap=True)
+        advised = advised or bool(lines)
 
 
 def main() -> None:

@@ -125,6 +125,16 @@ def test_much_void_and_a_picture_twice_are_remarks(mine, looked_over):
     assert "train ids" not in out
 
 
+def test_lines_to_paste_are_printed_once(mine, looked_over):
+    colours = np.zeros((3, 4, 3), np.uint8)
+    colours[:, 1:] = 128, 64, 128
+    for path in (mine / "labels" / "train").iterdir():
+        Image.fromarray(colours).save(path)
+    out, error = looked_over(mine)
+    assert error.startswith("2 things") and out.count("different colours: 2") == 2
+    assert out.count('  class_0: "#804080"  # 75.0% of the pixels') == 1
+
+
 def test_a_split_that_is_passed_over_is_said_once(mine, looked_over):
     shutil.copytree(mine / "images" / "val", mine / "images" / "test")
     out, error = looked_over(mine)
