@@ -27,6 +27,7 @@ from PIL import Image, UnidentifiedImageError
 from jaxseg.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+MAKER = "jaxseg"  # what PNG files of ours name as their program
 # Pillow knows more; some of those start other programs.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 

@@ -8,9 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from jaxseg.data.classes import ClassTable
+from jaxseg.data.pictures import MAKER
 
 _TEXT = ImageFont.load_default(size=14)
-MAKER = "jaxseg"
 
 
 def colourise(label: np.ndarray, table: ClassTable) -> np.ndarray:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxseg.data.pictures import SUFFIXES, list_pictures, read_rgb, written_by
+from jaxseg.data.pictures import MAKER, SUFFIXES, list_pictures, read_rgb, written_by
 from jaxseg.errors import UserError
-from jaxseg.inference.pictures import MAKER, legend, overlay, save_indexed, save_png
+from jaxseg.inference.pictures import legend, overlay, save_indexed, save_png
 from jaxseg.inference.predictor import Predictor
 from jaxseg.runs import Run
 
