@@ -17,6 +17,7 @@ from jaxseg.data.loaders import Loader, epoch_order, load_split
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source, check_split, open_source
 from jaxseg.errors import UserError, call_with_section
+from jaxseg.training.epoch import TrainSteps, make_train_steps
 from jaxseg.training.losses import CrossEntropy
 from jaxseg.training.optim import build_optimizer, build_schedule
 from jaxseg.training.step import TrainStep, make_train_step
@@ -32,7 +33,12 @@ class TrainSettings:
         num_epochs: passes over the training split, whole batches only.
         batch_size: samples a step.
         eval_batch_size: samples a call of the validation; no figure depends on it.
-        eval_every_epochs: validation after every so many epochs, and after the last.
+        eval_every_epochs: validation after every so many epochs, and after the last; 0
+            for none.
+        steps_per_call: how many steps the device takes before it returns to the host,
+            which then writes metrics and hears of a signal. More than 1, for devices
+            that are faster than the host, needs the `resident` loader and crops of one
+            size. See `make_train_steps`.
         log_every_steps: how often metrics are written.
         keep_checkpoints: how many of the newest to keep beside the best one.
         ema_decay: a moving average of weights and batch statistics is what is scored,
@@ -46,6 +52,7 @@ class TrainSettings:
     log_every_steps: int = 10
     keep_checkpoints: int = 2
     ema_decay: float = 0.0
+    steps_per_call: int = 1
 
 
 @dataclass
@@ -82,6 +89,7 @@ class Recipe:
 
     Attributes:
         train_steps: one a size of crop, to be taken in turn.
+        train_epoch: the first of them, for many rows of an epoch's order in a call.
     """
 
     model: nn.Module
@@ -90,6 +98,7 @@ class Recipe:
     schedule: optax.Schedule
     tx: optax.GradientTransformation
     train_steps: tuple[TrainStep, ...]
+    train_epoch: TrainSteps
     seed: int
     total_steps: int
 
@@ -145,9 +154,14 @@ def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
             f"config.train.batch_size is {settings.batch_size}; it must be a multiple "
             f"of {jax.device_count()}, the number of devices."
         )
-    return Recipe(
-        model, preprocess, settings, schedule, tx, steps, config.seed, total_steps
-    )
+    if settings.steps_per_call > 1 and len(steps) > 1:
+        raise UserError(
+            f"config.train.steps_per_call is {settings.steps_per_call}, which needs "
+            "crops of one size; leave config.augment.more_crops_hw empty."
+        )
+    numbers = config.seed, total_steps
+    epoch = make_train_steps(steps[0])
+    return Recipe(model, preprocess, settings, schedule, tx, steps, epoch, *numbers)
 
 
 def _check_shapes(

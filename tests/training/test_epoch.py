@@ -1,11 +1,15 @@
 """Steps that the device takes by itself are the steps that it is told one by one."""
 
+import json
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import ROOT
+from rich.console import Console
 
 from jaxseg import models
 from jaxseg.data.augment import Augment
@@ -15,6 +19,8 @@ from jaxseg.models.layers import BatchNorm, Conv, Unit
 from jaxseg.training.epoch import make_train_steps
 from jaxseg.training.losses import CrossEntropy
 from jaxseg.training.step import init_state, make_train_step
+from jaxseg.training.stopping import StopSignal
+from jaxseg.training.train import train
 
 RNG = np.random.default_rng(0)
 SPLIT = {
@@ -79,6 +85,50 @@ def test_the_steps_of_one_call_are_those_of_several():
         jax.tree.leaves(state.params), jax.tree.leaves(alone.params)
     ):
         np.testing.assert_allclose(ours, value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_is_the_same_however_many_steps_a_call_has(
+    camvid_tree, tmp_path, monkeypatch
+):
+    """16 steps an epoch, 5 or 16 a call; and stopped in between: the same weights."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(models, "create", lambda name, num_classes, **_: Small())
+    from configs import dabnet
+
+    def trained(name, **changes):
+        config = dabnet.get_config("camvid")
+        config.data.dir = str(camvid_tree)
+        config.augment.crop_hw = (64, 64)
+        settings = dict(num_epochs=2, batch_size=1, eval_every_epochs=0)
+        config.train.update(**settings, **changes)
+        with jax.numpy_dtype_promotion("standard"):  # Optax counts on it
+            return train(config, tmp_path / name, Console(quiet=True))
+
+    def weights(run):
+        variables, step = run.variables("last")
+        assert step == 32
+        return variables
+
+    run, finished = trained("five", steps_per_call=5)
+    assert finished and not run.record["scores"]  # nothing was validated
+    lines = (tmp_path / "five" / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == [10, 16, 21, 31, 32]  # the calls that pass a multiple of 10
+    expected = weights(run)
+    assert_same_bits(weights(trained("all", steps_per_call=99)[0]), expected)
+
+    class After(StopSignal):
+        """SIGTERM comes during the second call."""
+
+        def is_due(self, step):
+            self.requested = step == 10
+            return self.requested
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("jaxseg.training.train.StopSignal", After)
+        _, finished = trained("stopped", steps_per_call=5)
+        assert not finished
+    assert_same_bits(weights(trained("stopped", steps_per_call=7)[0]), expected)
 
 
 @pytest.mark.slow
