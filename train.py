@@ -51,7 +51,7 @@ def main() -> None:
     if _DISTRIBUTED.value:
         runtime.join_processes(_DISTRIBUTED.value)
     from jaxseg.devices import is_main
-    from jaxseg.training.loop import train
+    from jaxseg.training.train import train
 
     workdir = _WORKDIR.value or f"runs/{path.stem}"
     run, finished = train(

@@ -81,7 +81,7 @@ def test_pictures_without_labels(tree):
 def test_no_pictures(tree):
     for path in (tree / "test").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"holds no \.png"):
+    with pytest.raises(UserError, match=r"holds no pictures \(.png or .webp"):
         CamVid(tree).ids("test")
 
 

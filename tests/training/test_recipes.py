@@ -18,7 +18,7 @@ from jaxseg import models
 from jaxseg.data.streets import draw_scene
 from jaxseg.errors import UserError
 from jaxseg.runs import Run
-from jaxseg.training.loop import build
+from jaxseg.training.recipe import build
 
 # What every recipe is for, and what each is trained on below: two pictures of HW, a
 # size of crop each step, and one picture or two to validate.
@@ -37,7 +37,7 @@ from jaxseg import models
 from jaxseg.data.sources import CamVid, CamVidRaw, Cityscapes, Streets, camvid_raw
 from jaxseg.models.layers import ConvNormAct, Network
 from jaxseg.runtime import setup
-from jaxseg.training import loop, step
+from jaxseg.training import recipe, step, train, validation
 from rich.console import Console
 
 setup()
@@ -57,7 +57,7 @@ if tiny:
 else:
     # To compile all of a step anew for every recipe would take most of the test: the
     # network in it is one program for all recipes, and the rest runs op by op.
-    whole_apply, whole_step = nn.Module.apply, loop.make_train_step
+    whole_apply, whole_step = nn.Module.apply, recipe.make_train_step
 
     @partial(jax.jit, static_argnums=0)
     def in_training(network, variables, image, rngs):
@@ -75,18 +75,18 @@ else:
         return step.state_of(variables, tx, ema_decay)
 
     nn.Module.apply = apply
-    loop.make_train_step = lambda *args, **more: whole_step(*args, **more).__wrapped__
-    loop.init_state = init_state
+    recipe.make_train_step = lambda *args, **more: whole_step(*args, **more).__wrapped__
+    train.init_state = init_state
     # Nor are pictures predicted for the journal.
-    loop._Trainer._pictures = lambda *_: np.zeros((8, 8, 3), np.uint8)
+    validation.Validation.pictures = lambda *_: np.zeros((8, 8, 3), np.uint8)
 for source in (CamVid, CamVidRaw, Cityscapes, Streets):
     source.hw = tuple(hw)
 Streets._SEEDS = {"train": range(2), "val": range(10_000, 10_001)}
 camvid_raw._published_splits = lambda: {"train": ["a", "b"], "val": ["c"]}
 for name in names:
-    for recipe in recipes:
-        config = importlib.import_module(f"configs.{name}").get_config(recipe)
-        config.data.dir = trees[recipe.split(",")[0]]
+    for arguments in recipes:
+        config = importlib.import_module(f"configs.{name}").get_config(arguments)
+        config.data.dir = trees[arguments.split(",")[0]]
         config.augment.crop_hw = (32, 64)
         if config.augment.more_crops_hw:
             config.augment.more_crops_hw = ((64, 96),)
@@ -94,7 +94,7 @@ for name in names:
             batch_size=2, eval_batch_size=2, num_epochs=2, eval_every_epochs=2,
             log_every_steps=1,
         )
-        loop.train(config, f"{folder}/{name}/{recipe}", Console(quiet=True))
+        train.train(config, f"{folder}/{name}/{arguments}", Console(quiet=True))
 """
 
 

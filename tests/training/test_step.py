@@ -107,7 +107,7 @@ def test_nesterov_is_pytorch_s():
 
 def build(*overrides):
     from configs import esnet
-    from jaxseg.training.loop import build
+    from jaxseg.training.recipe import build
 
     config = esnet.get_config("camvid")
     for path, value in overrides:
@@ -127,7 +127,7 @@ def from_root(monkeypatch):
 
 def test_a_config_builds_for_each_data_set():
     from configs import esnet
-    from jaxseg.training.loop import build
+    from jaxseg.training.recipe import build
 
     for name, classes in (("camvid", 11), ("streets", 19), ("camvid,modern", 11)):
         config = esnet.get_config(name)
@@ -162,7 +162,7 @@ def test_a_config_that_cannot_be_built_says_why(path, value, message):
 
 def test_a_crop_that_does_not_fit_the_network():
     from configs import fddwnet
-    from jaxseg.training.loop import build
+    from jaxseg.training.recipe import build
 
     config = fddwnet.get_config("camvid")
     config.augment.crop_hw = (100, 100)

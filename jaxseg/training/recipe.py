@@ -1,0 +1,178 @@
+"""A config and the data set that it names, built: every section is arguments."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from jaxseg import models
+from jaxseg.data.augment import build_augments
+from jaxseg.data.loaders import Loader, epoch_order, load_split
+from jaxseg.data.preprocess import Preprocess
+from jaxseg.data.sources import Source, check_split, open_source
+from jaxseg.errors import UserError, call_with_section
+from jaxseg.training.epoch import TrainSteps, make_train_steps
+from jaxseg.training.losses import CrossEntropy
+from jaxseg.training.optim import build_optimizer, build_schedule
+from jaxseg.training.step import TrainStep, make_train_step
+
+VALIDATION_SPLIT = "val"
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The section `config.train`.
+
+    Attributes:
+        num_epochs: passes over the training split, whole batches only.
+        batch_size: samples a step.
+        eval_batch_size: samples a call of the validation; no figure depends on it.
+        eval_every_epochs: validation after every so many epochs, and after the last; 0
+            for none.
+        steps_per_call: how many steps the device takes before it returns to the host,
+            which then writes metrics and hears of a signal. More than 1, for devices
+            that are faster than the host, needs the `resident` loader and crops of one
+            size. See `make_train_steps`.
+        log_every_steps: how often metrics are written.
+        keep_checkpoints: how many of the newest to keep beside the best one.
+        ema_decay: a moving average of weights and batch statistics is what is scored,
+            kept and used; 0 for none. See `make_train_step`.
+    """
+
+    num_epochs: int
+    batch_size: int
+    eval_batch_size: int = 4
+    eval_every_epochs: int = 1
+    log_every_steps: int = 10
+    keep_checkpoints: int = 2
+    ema_decay: float = 0.0
+    steps_per_call: int = 1
+
+
+@dataclass
+class Data:
+    """The section `config.data`, opened; the splits are read when first asked for."""
+
+    source: Source
+    train_split: str
+    loader: str
+
+    @cached_property
+    def train(self) -> Loader:
+        """What is trained on."""
+        return load_split(self.source, self.train_split, self.loader)
+
+    @cached_property
+    def val(self) -> Loader:
+        """What is validated on."""
+        return load_split(self.source, VALIDATION_SPLIT, self.loader)
+
+
+def open_data(
+    name: str, dir: str = "", train_split: str = "train", loader: str = "auto"
+) -> Data:
+    """The data set `name` from the folder `dir`."""
+    source = open_source(name, dir)
+    check_split(source, train_split)
+    return Data(source, train_split, loader)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config, built: every section is the arguments of one function.
+
+    Attributes:
+        train_steps: one a size of crop, to be taken in turn.
+        train_epoch: the first of them, for many rows of an epoch's order in a call.
+    """
+
+    model: nn.Module
+    preprocess: Preprocess
+    settings: TrainSettings
+    schedule: optax.Schedule
+    tx: optax.GradientTransformation
+    train_steps: tuple[TrainStep, ...]
+    train_epoch: TrainSteps
+    seed: int
+    total_steps: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of the training split."""
+        return self.total_steps // self.settings.num_epochs
+
+
+def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
+    """Builds what `config` describes for a training split of `samples` samples.
+
+    Raises:
+        UserError: an unknown section, key, name, or a value that does not fit.
+    """
+    sections = config.to_dict()
+    known = {"seed", "model", "data", "preprocess", "augment", "loss", "optim"}
+    unknown = sorted(set(sections) - known - {"schedule", "train"})
+    if unknown:
+        raise UserError(f"config.{unknown[0]}: nothing reads this section.")
+
+    def section(function: Callable, name: str, **more: Any):
+        return call_with_section(function, name, sections[name], **more)
+
+    try:
+        settings = section(TrainSettings, "train")
+        if sections["model"].get("num_classes") != num_classes:
+            raise UserError(
+                f"config.model.num_classes is {sections['model'].get('num_classes')}, "
+                f"but the data set has {num_classes} classes."
+            )
+        model = models.create(**sections["model"])
+        steps_per_epoch = len(epoch_order(0, 0, samples, settings.batch_size))
+        total_steps = steps_per_epoch * settings.num_epochs
+        schedule = section(build_schedule, "schedule", total_steps=total_steps)
+        tx = section(build_optimizer, "optim", schedule=schedule)
+        preprocess = section(Preprocess, "preprocess")
+        loss = section(CrossEntropy, "loss")
+        augments = section(build_augments, "augment")
+        for augment in augments:
+            _check_shapes(model, loss, augment.crop_hw)
+        steps = tuple(
+            make_train_step(
+                *(model, tx, loss, augment, preprocess, config.seed),
+                ema_decay=settings.ema_decay,
+            )
+            for augment in augments
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config: {error}") from error
+    if settings.batch_size % jax.device_count():
+        raise UserError(
+            f"config.train.batch_size is {settings.batch_size}; it must be a multiple "
+            f"of {jax.device_count()}, the number of devices."
+        )
+    if settings.steps_per_call > 1 and len(steps) > 1:
+        raise UserError(
+            f"config.train.steps_per_call is {settings.steps_per_call}, which needs "
+            "crops of one size; leave config.augment.more_crops_hw empty."
+        )
+    numbers = config.seed, total_steps
+    epoch = make_train_steps(steps[0])
+    return Recipe(model, preprocess, settings, schedule, tx, steps, epoch, *numbers)
+
+
+def _check_shapes(
+    model: nn.Module, loss: CrossEntropy, crop_hw: tuple[int, int]
+) -> None:
+    """Raises `ValueError` where network, crop and loss do not fit each other."""
+
+    def forward(image, label):
+        variables = model.init(jax.random.key(0), image, train=False)
+        return loss(model.apply(variables, image, train=False), label)[0]
+
+    shape = (1, *crop_hw)
+    image = jax.ShapeDtypeStruct((*shape, 3), np.float32)
+    jax.eval_shape(forward, image, jax.ShapeDtypeStruct(shape, np.int32))

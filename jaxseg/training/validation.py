@@ -1,0 +1,86 @@
+"""Validation while training: scores, curves, and pictures to look at."""
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from jaxseg import devices
+from jaxseg.evaluation.evaluate import (
+    SEEN,
+    Evaluator,
+    is_seen,
+    protocol,
+)
+from jaxseg.evaluation.scores import Scores
+from jaxseg.inference.pictures import grid
+from jaxseg.inference.predictor import Predictor
+from jaxseg.runs import Run
+from jaxseg.training.bar import Bar
+from jaxseg.training.journal import Journal
+from jaxseg.training.recipe import VALIDATION_SPLIT, Data, Recipe
+from jaxseg.training.step import TrainState
+
+_PICTURES = 4  # rows of the picture grid
+_CURVES = ("miou", "pixel_accuracy")
+
+
+class Validation:
+    """Scores a state on the validation split; writes record, curves and pictures."""
+
+    def __init__(
+        self, recipe: Recipe, data: Data, run: Run, journal: Journal, console: Console
+    ) -> None:
+        self._recipe, self._data, self._run = recipe, data, run
+        self._journal, self._console = journal, console
+        self._evaluate = Evaluator(
+            recipe.model,
+            recipe.preprocess,
+            data.source.table,
+            recipe.settings.eval_batch_size,
+        )
+
+    def __call__(self, state: TrainState, step: int, bar: Bar) -> float:
+        """The mean IoU."""
+        source = self._data.source
+        scores = self._evaluate(state.variables, self._data.val, bar.validating)
+        result = {
+            "step": step,
+            "protocol": protocol(
+                source,
+                VALIDATION_SPLIT,
+                step,
+                self._data.train_split,
+                self._recipe.preprocess,
+            ),
+            **scores.as_dict(),
+        }
+        self._journal.scalars("val", step, {k: result[k] for k in _CURVES})
+        if devices.is_main():
+            self._journal.picture(step, self.pictures(state))
+        best = self._run.record["scores"].get("best")
+        self._run.record["scores"]["last"] = result
+        if best is None or (result["miou"] or 0) > (best["miou"] or 0):
+            self._run.record["scores"]["best"] = result
+        self._run.save_record()
+        self._say(step, scores)
+        return scores.miou
+
+    def _say(self, step: int, scores: Scores) -> None:
+        epoch = step // self._recipe.steps_per_epoch
+        seen = SEEN if is_seen(VALIDATION_SPLIT, self._data.train_split) else ""
+        self._console.print(
+            f"epoch {epoch}/{self._recipe.settings.num_epochs}  step {step}  "
+            f"val mIoU {100 * scores.miou:.2f} %  "
+            f"pixel accuracy {100 * scores.pixel_accuracy:.2f} %{seen}"
+        )
+
+    def pictures(self, state: TrainState) -> np.ndarray:
+        """Some validation pictures: image | truth | prediction."""
+        source, ids = self._data.source, self._data.val.ids
+        # Spread over the split: neighbours in a split are often frames of one video.
+        shown = np.linspace(0, len(ids) - 1, min(_PICTURES, len(ids))).astype(int)
+        pairs = [source.read(VALIDATION_SPLIT, ids[i]) for i in shown]
+        images, labels = map(np.stack, zip(*pairs))
+        variables = jax.device_get(state.variables)
+        predict = Predictor(self._recipe.model, variables, self._recipe.preprocess)
+        return grid(images, labels, np.asarray(predict(images)), source.table)
