@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from jaxseg.data.pictures import read_indices
 from jaxseg.data.sources import Cityscapes, check_split, open_source
 from jaxseg.data.sources.cityscapes import LABEL_IDS
 from jaxseg.errors import UserError
@@ -76,8 +77,8 @@ def check_submission(path: Path, names: list[str], hw: tuple[int, int]) -> None:
                 f"{path} holds {len(members)} files that are not one a picture."
             )
         for member in track(members, "Checking", transient=True):
-            with archive.open(member) as file, Image.open(file) as picture:
-                label = np.asarray(picture)
+            with archive.open(member) as file:
+                label = read_indices(file, member)
             if label.shape != hw or label.dtype != np.uint8:
                 raise UserError(f"{path}: {member} is {label.dtype} {label.shape}.")
             wrong = set(np.unique(label).tolist()) - known
