@@ -101,6 +101,8 @@ def recipe(
         log_every_steps=10,
         keep_checkpoints=2,
         ema_decay=0.0,
+        max_steps=0,
+        checkpoint_every_minutes=10.0,
     )
     shared, own = {
         "streets": (_streets, streets),

@@ -4,15 +4,16 @@ import time
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from rich.console import Console
 
+from jaxseg.checkpoints import Checkpoints
 from jaxseg.data.loaders import epoch_order
 from jaxseg.errors import UserError
-from jaxseg.runs import Checkpoints
 from jaxseg.training.bar import Bar
 from jaxseg.training.journal import Journal
 from jaxseg.training.recipe import Data, Recipe
-from jaxseg.training.resume import items_of
+from jaxseg.training.resume import items_of, note
 from jaxseg.training.step import TrainState
 from jaxseg.training.stopping import StopSignal
 from jaxseg.training.validation import Validation
@@ -32,42 +33,40 @@ class Trainer:
     ) -> None:
         self.recipe, self.data, self.validate = recipe, data, validate
         self.checkpoints, self.journal, self.console = checkpoints, journal, console
+        self._saved = time.monotonic()
 
     def fit(self, state: TrainState, stop: StopSignal) -> bool:
-        """Trains to the last epoch; False if `stop` was requested before."""
-        recipe, settings = self.recipe, self.recipe.settings
-        samples = len(self.data.train.ids)
+        """Trains to the last step; False if `stop` was requested before."""
+        recipe, samples = self.recipe, len(self.data.train.ids)
         step = int(state.step)
-        with Bar(self.console, recipe.total_steps, step) as bar:
-            if step and self._is_due(step) and not self.checkpoints.is_scored(step):
+        with Bar(self.console, recipe, step) as bar:
+            if step and recipe.is_due(step) and not self.checkpoints.is_scored(step):
                 # Stopped between an epoch's last step and its validation.
                 miou = self.validate(state, step, bar)
                 self.checkpoints.delete(step)
                 self._save(state, step, miou)
-            while step < recipe.total_steps:
-                epoch, position = divmod(step, self.recipe.steps_per_epoch)
-                order = epoch_order(recipe.seed, epoch, samples, settings.batch_size)
-                state = self._epoch(state, step, order[position:], stop, bar)
+            while step < recipe.last_step:
+                epoch, position = recipe.place(step)
+                batch_size = recipe.settings.batch_size
+                order = epoch_order(recipe.seed, epoch, samples, batch_size)
+                order = order[position:][: recipe.last_step - step]
+                state = self._epoch(state, step, order, stop, bar)
                 step = int(state.step)
                 miou = None
-                if self._is_due(step) and not stop.requested:
+                if recipe.is_due(step) and not stop.requested:
                     miou = self.validate(state, step, bar)
-                self._save(state, step, miou)
+                if miou is not None or stop.requested or self._is_time_to_save():
+                    self._save(state, step, miou)
                 if stop.requested:
                     self.checkpoints.wait()
                     self.console.print(
-                        f"Stopped by SIGTERM; step {step} of {recipe.total_steps} is "
+                        f"Stopped by {stop.name}; step {step} of {recipe.last_step} is "
                         "saved. The same command goes on from there."
                     )
                     return False
         self.checkpoints.wait()
+        self.console.print("Trained.")
         return True
-
-    def _is_due(self, step: int) -> bool:
-        """Whether a validation belongs after `step`."""
-        epoch, position = divmod(step, self.recipe.steps_per_epoch)
-        due = position == 0 and epoch % self.recipe.settings.eval_every_epochs == 0
-        return due or step == self.recipe.total_steps
 
     def _epoch(
         self,
@@ -94,6 +93,10 @@ class Trainer:
             last = position == len(order) or stop.is_due(step)
             if step % self.recipe.settings.log_every_steps == 0 or last:
                 self._log(pending, started, waited, bar)
+                # Here, where no metrics are pending: a run that goes on from this
+                # checkpoint writes the lines that this one would have written.
+                if not last and self._is_time_to_save():
+                    self._save(state, step, None)
                 pending, started, waited = [], time.perf_counter(), 0.0
             bar.advance(step)
             if stop.requested:
@@ -129,6 +132,15 @@ class Trainer:
             "config.schedule.peak_lr, or look at those files; " + kept + "."
         )
 
+    def _is_time_to_save(self) -> bool:
+        minutes = (time.monotonic() - self._saved) / 60
+        due = minutes >= self.recipe.settings.checkpoint_every_minutes
+        if jax.process_count() == 1:
+            return due
+        return bool(multihost_utils.broadcast_one_to_all(np.asarray(due)))
+
     def _save(self, state: TrainState, step: int, miou: float | None) -> None:
         # Copies, because the next step reuses the buffers of `state`.
-        self.checkpoints.save(step, jax.tree.map(jax.numpy.copy, items_of(state)), miou)
+        items = jax.tree.map(jax.numpy.copy, items_of(state))
+        self.checkpoints.save(step, items, miou, note(self.recipe))
+        self._saved = time.monotonic()
