@@ -101,6 +101,7 @@ def recipe(
         log_every_steps=10,
         keep_checkpoints=2,
         ema_decay=0.0,
+        steps_per_call=1,
         max_steps=0,
         checkpoint_every_minutes=10.0,
     )

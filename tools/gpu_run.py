@@ -1,71 +1,223 @@
-"""What there is to do when a GPU is at hand, most valuable first.
+"""What there is to do when a GPU is at hand, prepared, within a budget of seconds.
 
-python -m tools.gpu_run FOLDER [PART ...]
+python -m tools.gpu_run pack --camvid PATH --reference PATH [--folder .gpu]
+    before: wheels, recorded outputs and pictures that travel with the working tree
+python -m tools.gpu_run call1 FOLDER --budget 300
+    is it right, and how fast is it
+python -m tools.gpu_run call2 FOLDER --budget 420
+    trainings on CamVid; needs both halves of the pictures, so call1 on that machine
+python -m tools.gpu_run collect FOLDER
+    after: results/gpu-latency.*, gpu-lowerings.md, gpu-training.md, and runs/
 
-Each part is a process of its own, with its log and its results in FOLDER as it ends;
-a part that fails does not keep the next from running. Parts: see `PARTS`.
+FOLDER gets a JSON file a part, summary.json, logs.tar.gz and run-NETWORK.tar. Every
+part is a process with its share of the budget; what fails, hangs or is out of time is
+ended and the next begins. --dry-run does the same on a CPU, with pictures of 64x128.
 """
 
+import argparse
+import ctypes
+import json
 import os
-import subprocess
 import sys
-import time
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
-SIZES = ["512x1024", "1024x2048", "360x640", "360x480"]
-LATENCY = ["benchmark.py", "--check", "--dtypes", "float32,tf32,bfloat16"]
-STEP = ["-m", "tools.training_speed"]
+from jaxseg import models
+from jaxseg.errors import UserError
+from tools.gpu import pack
+from tools.gpu.budget import Part, run_parts
+from tools.gpu.latency import Work
+from tools.gpu.training import Plan
+
+# Cheapest first, by the multiply-accumulates in results/parity.md.
+CHEAPEST = (
+    *("liteseg_shufflenet", "liteseg_mobilenet", "fpenet", "fddwnet", "dabnet"),
+    *("esnet", "liteseg_darknet"),
+)
+COMPILED = ("dabnet", "fddwnet", "esnet")  # by torch.compile, which takes minutes
+CLOSER = ("dabnet", "fddwnet")  # of which several lowerings are compared
+CALLS = 200
+
+# name: (dtype, what differs from the lowering of `Predictor`, XLA's flags). XLA leaves
+# convolutions out of its command buffers by default.
+_CAPTURED = "--xla_gpu_enable_command_buffer=+CONVOLUTION"
+_FUSED = "--xla_gpu_experimental_enable_conv_fusion=true"
+VARIANTS = {
+    "products": ("bfloat16", dict(dots=True), ""),
+    "products with barriers": ("bfloat16", dict(dots=True, barriers=True), ""),
+    "products in float16": ("float16", dict(dots=True), ""),
+    "convolutions": ("bfloat16", dict(dots=False), ""),
+    "convolutions captured": ("bfloat16", dict(dots=False), _CAPTURED),
+    "convolutions fused": ("bfloat16", dict(dots=False), _FUSED),
+}
 
 
-def parts(folder: Path) -> dict[str, list[str]]:
-    """Name -> the arguments of Python, in order of value."""
-    tests = [
-        "tests/models",
-        "tests/training/test_step.py",
-        "tests/training/test_losses.py",
+def gpus() -> int:
+    """How many GPUs the driver has; asked without JAX, which takes seconds."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+def call1(flags: argparse.Namespace) -> list[Part]:
+    """Is it right, how fast is it; the most valuable part first."""
+    small = flags.dry_run
+    hw, large = ((64, 128), (128, 256)) if small else ((512, 1024), (1024, 2048))
+    calls = 20 if small else CALLS
+    dtypes = ("bfloat16", "float32" if small else "tf32")
+    networks = tuple(n for n in CHEAPEST if n in flags.networks)
+    sides = [Work(n, "jaxseg", hw, 1, dtypes) for n in networks]
+    sides += [Work(n, "torch", hw, 1, dtypes[:1]) for n in networks]
+    sides += [
+        Work(n, "torch_compile", hw, 1, dtypes[:1]) for n in COMPILED if n in networks
     ]
-    found = {
-        "tests": ["-m", "pytest", "-n", "0", "-m", "not slow", *tests],
-        "latency": [
-            *LATENCY,
-            "--output",
-            f"{folder}/gpu-latency",
-            "--sizes",
-            ",".join(SIZES),
-        ],
-        "lowerings": ["-m", "tools.lowerings", f"{folder}/gpu-lowerings.md"],
-        "latency-batch8": [*LATENCY, "--output", f"{folder}/gpu-latency-batch8"],
+    closer = [n for n in CLOSER if n in networks]
+    variants = [
+        Work(n, "jaxseg", hw, 1, (dtype,), variant, how, xla)
+        for n in closer
+        for variant, (dtype, how, xla) in VARIANTS.items()
+        if not (small and dtype == "float16")  # which XLA:CPU computes as float32
+    ]
+    sizes = [
+        Work(n, side, size, batch, dtypes[:1])
+        for n in closer
+        for size, batch in ((large, 1), (hw, 8))
+        for side in ("jaxseg", "torch")
+    ]
+    asked = {
+        "networks": networks,
+        "reference": str(flags.packed / "reference"),
+        "inputs": ["a"] if small else ["a", "b", "large"],
     }
-    found["latency-batch8"] += ["--sizes", SIZES[0], "--batch", "8"]
-    for size in (SIZES[3], SIZES[0]):
-        for batch in (8, 16, 32):
-            name = f"gpu-training-{size}-batch{batch}"
-            options = ["--size", size, "--batch", str(batch), "--dtype", "bfloat16"]
-            found[name] = [*STEP, f"{folder}/{name}.md", *options]
-    return found
+    correct = "-m", "tools.gpu.correct", json.dumps(asked)
+    return [
+        Part("correct", correct, 0.25, start="call"),
+        _timed("latency", sides, calls, 0.35, "call"),
+        _timed("lowerings", variants, calls, 0.22, "correct"),
+        _timed("sizes", sizes, calls, 0.18, "latency"),
+    ]
 
 
-def main(folder: Path, chosen: list[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    every = parts(folder)
-    if unknown := set(chosen) - set(every):
-        sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(every)}.")
-    for name in chosen or every:
-        begin = time.monotonic()
-        # Tests compare with float32; a GPU's products are TF32 by default.
-        precision = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-        with (folder / f"{name}.log").open("w") as log:
-            done = subprocess.run(
-                [sys.executable, *every[name]],
-                env={**os.environ, **(precision if name == "tests" else {})},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        took = time.monotonic() - begin
-        print(f"{name}: exit {done.returncode}, {took:.0f} s", flush=True)
+def _timed(name: str, works: list[Work], calls: int, share: float, start: str) -> Part:
+    plan = json.dumps({"works": [asdict(work) for work in works], "calls": calls})
+    arguments = "-m", "tools.gpu.latency", plan
+    return Part(name, arguments, share, start=start)
+
+
+def call2(flags: argparse.Namespace) -> list[Part]:
+    """Trainings on CamVid, in the order in which they were asked for."""
+    camvid = flags.scratch / "camvid"
+    missing = pack.unpack(flags.packed, camvid)
+    if missing:
+        raise UserError(
+            f"{' and '.join(missing)} of CamVid's pictures did not come to {camvid}: "
+            f"each call carries one half, in {flags.packed}, and call1 comes first."
+        )
+    networks = flags.networks[: flags.trainings]
+    share = 0.7 / len(networks)
+    small = {}
+    if flags.dry_run:
+        crop = [["augment.crop_hw", [64, 128]], ["train.batch_size", 4]]
+        small = dict(overrides=crop, epochs=2, torch_hw=[64, 128], torch_batch=4)
+    plan = Plan(
+        networks=networks,
+        data=str(camvid),
+        torch=networks[:1],
+        seconds_each=share * flags.budget,
+        **small,
+    )
+    text = json.dumps(asdict(plan))
+    module = "-m", "tools.gpu.training"
+    measured = Part("candidates", (*module, "candidates", text), 0.3, start="call")
+    trainings = [
+        Part(
+            f"train-{network}",
+            (*module, "train", network, text),
+            share,
+            start="candidates",
+            keeps=("run-*.tar",),
+        )
+        for network in networks
+    ]
+    return [measured, *trainings]
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line; see the docstring of this file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.gpu_run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    packing = commands.add_parser("pack", help="prepare what travels")
+    packing.add_argument("--camvid", type=Path, required=True)
+    packing.add_argument("--reference", type=Path, required=True)
+    packing.add_argument("--folder", type=Path, default=".gpu")
+    for name, budget in (("call1", 300.0), ("call2", 420.0)):
+        call = commands.add_parser(name, help=f"a call of {budget:.0f} s")
+        call.add_argument("folder", type=Path)
+        call.add_argument("--budget", type=float, default=budget, help="seconds")
+        call.add_argument("--dry-run", action="store_true", help="on a CPU, small")
+        call.add_argument(
+            "--networks", default=",".join(CHEAPEST), help="with commas, in order"
+        )
+        call.add_argument("--packed", type=Path, default=".gpu")
+        default = Path(tempfile.gettempdir()) / "jaxseg-gpu"
+        call.add_argument("--scratch", type=Path, default=default)
+        call.add_argument(
+            "--trainings", type=int, default=3, help="how many networks call2 trains"
+        )
+    collecting = commands.add_parser("collect", help="results from what came back")
+    collecting.add_argument("folder", type=Path)
+    flags = parser.parse_args(arguments)
+    if flags.command in ("call1", "call2"):
+        flags.networks = tuple(flags.networks.split(","))
+        if unknown := set(flags.networks) - set(models.names()):
+            parser.error(f"no network is called {', '.join(sorted(unknown))}")
+        if flags.trainings < 1 or flags.budget <= 0:
+            parser.error("--trainings must be 1 or more, --budget above 0")
+    return flags
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 0 if every part is done, 1 if not, 2 if none could begin."""
+    flags = parse(arguments)
+    try:
+        if flags.command == "pack":
+            pack.pack(flags.camvid, flags.reference, flags.folder)
+            return 0
+        if flags.command == "collect":
+            from tools.gpu.collect import collect
+
+            print(*collect(flags.folder), sep="\n")
+            return 0
+        if not flags.dry_run and not gpus():
+            raise UserError("there is no GPU here; --dry-run does the same on a CPU.")
+        os.environ["JAXSEG_GPU_PLATFORM"] = "cpu" if flags.dry_run else "gpu"
+        return _call(flags)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _call(flags: argparse.Namespace) -> int:
+    flags.scratch.mkdir(parents=True, exist_ok=True)
+    pack.unpack(flags.packed, flags.scratch / "camvid")
+    # Programs and what was found to be fastest are kept from one process to the next.
+    os.environ.setdefault("JAXSEG_CACHE", str(flags.scratch / "cache"))
+    os.environ["JAXSEG_GPU_FOLDER"] = str(flags.scratch)
+    parts = {"call1": call1, "call2": call2}[flags.command](flags)
+    scratch = flags.scratch / flags.command
+    outcomes = run_parts(parts, flags.folder, scratch, flags.budget)
+    return 0 if all(outcome.state == "done" for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), sys.argv[2:])
+    sys.exit(main(sys.argv[1:]))

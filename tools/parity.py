@@ -100,15 +100,19 @@ class Reference:
             and not (used and entry.get("used_in_forward") is False)
         )
 
+    def error(self, key: str, logits: np.ndarray) -> tuple[float, float]:
+        """The largest error of `(b, h, w, k)`, and the record's largest magnitude."""
+        recorded, stride = INPUTS[key]
+        theirs = self._outputs[recorded]
+        ours = logits.transpose(0, 3, 1, 2)[:, :, ::stride, ::stride]
+        return float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
+
     def compare(self, model: nn.Module, key: str) -> Comparison:
         """`model` with the recorded weights against the record for the input `key`."""
         variables, _ = self.converted
         # Of the other inputs no stages are recorded.
         run = _run_with_parts if key == "a" else _run
         logits, parts = jax.device_get(run(model, variables, self.image(key)))
-        recorded, stride = INPUTS[key]
-        theirs = self._outputs[recorded]
-        ours = logits.transpose(0, 3, 1, 2)[:, :, ::stride, ::stride]
         unmatched = ()
         if key == "a":
             path = self._path.with_name(f"{self._path.name}_stages.json")
@@ -118,8 +122,7 @@ class Reference:
                 for stage in recorded_stages
                 if not any(_is_stage(part, stage) for part in parts.values())
             )
-        error = float(np.abs(ours - theirs).max())
-        return Comparison(error, float(np.abs(theirs).max()), unmatched)
+        return Comparison(*self.error(key, logits), unmatched)
 
 
 def _module(path: Path) -> ModuleType:

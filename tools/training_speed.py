@@ -58,6 +58,29 @@ class Work:
         return draw_images(self.hw, self.batch)[0], np.stack(labels) % 19
 
 
+def write_graph(work: Work) -> None:
+    """Writes the network as it is trained, with weights drawn as a training draws."""
+    import jax
+    import optax
+
+    from jaxseg.data.preprocess import Preprocess
+    from jaxseg.inference.onnx import export_onnx
+    from jaxseg.training.step import init_state
+
+    model = models.create(work.network)
+    state = init_state(model, optax.identity(), 0, work.hw)
+    exported = export_onnx(
+        model,
+        jax.device_get(state.trained),
+        Preprocess(MEAN, STD),
+        work.hw,
+        "logits",
+        batch=work.batch,
+        trainable=True,
+    )
+    Path(work.graph).write_bytes(exported.SerializeToString())
+
+
 def jaxseg_step(work: Work) -> Step:
     """A jitted step of the network, with its dropout; and writes the graph."""
     runtime.setup()
@@ -65,7 +88,6 @@ def jaxseg_step(work: Work) -> Step:
     import optax
 
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.onnx import export_onnx
     from jaxseg.training.losses import CrossEntropy
     from jaxseg.training.step import init_state
 
@@ -73,11 +95,7 @@ def jaxseg_step(work: Work) -> Step:
     loss, tx = CrossEntropy(), optax.adam(RATE)
     state = init_state(model, tx, 0, work.hw)
     if not Path(work.graph).exists():
-        variables, kind = jax.device_get(state.trained), dict(trainable=True)
-        exported = export_onnx(
-            model, variables, preprocess, work.hw, "logits", batch=work.batch, **kind
-        )
-        Path(work.graph).write_bytes(exported.SerializeToString())
+        write_graph(work)
     model = model.clone(dtype=work.dtype)
 
     def step(state, image, label):
@@ -119,6 +137,7 @@ def torch_step(work: Work) -> Step:
     from onnx2torch import convert
 
     torch.set_num_threads(threads())
+    torch.backends.cudnn.benchmark = True
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = convert(work.graph).to(device, memory_format=torch.channels_last).train()
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]

@@ -36,6 +36,8 @@ _PREPROCESS = {"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}
 # A compiler that searches may take long; a process that hangs ends here.
 _JOB_TIMEOUT_S = 1800
 
+_MEMORY = "memory_gb_per_s"
+
 Record = dict[str, Any]
 
 
@@ -113,7 +115,9 @@ def benchmark(
     ceilings, platform = machine.pop("ceilings"), machine["platform"]
     if plan.calls is None:
         plan = replace(plan, calls=50 if platform == "cpu" else 200)
-    header = {**_header(plan), **machine}
+    asked = {key: getattr(plan, key) for key in ("rounds", "calls", "check")}
+    weights = plan.ckpt or "drawn, seed 0"
+    header = {**header_of_machine(), **machine, "weights": weights, **asked}
     report = {"format": FORMAT, "header": header, "ceilings": ceilings, "rows": []}
     for i, work in enumerate(works):
         with TemporaryDirectory() as folder:
@@ -124,7 +128,7 @@ def benchmark(
                 tell(f"{name} {what}", each * i + done, each * len(works))
 
             for row in _measure(plan, work, name, tell_part):
-                report["rows"].append({**row, **_shares(row, ceilings)})
+                report["rows"].append({**row, **shares(row, ceilings)})
         header["mhz_at_end"] = _cpu_info()[1]
         save(report)
     return report
@@ -222,8 +226,8 @@ def _run_job(task: str, required: str | None = None, **job: Any) -> Record:
     return result
 
 
-def _header(plan: Plan) -> Record:
-    """What a reader has to know of the run and the machine, but for the device."""
+def header_of_machine() -> Record:
+    """What a reader has to know of the program and the machine, but for the device."""
     cpu, mhz = _cpu_info()
     peers = [package for name in PEERS for package in RUNTIMES[name].packages]
     packages = sorted({"jax", "jaxlib", "flax", "numpy", *peers})
@@ -239,8 +243,6 @@ def _header(plan: Plan) -> Record:
         "load_at_start": os.getloadavg()[0],
         "versions": {package: _version(package) for package in packages},
         "xla_flags": os.environ.get("XLA_FLAGS"),
-        "weights": plan.ckpt or "drawn, seed 0",
-        **{key: getattr(plan, key) for key in ("rounds", "calls", "check")},
     }
 
 
@@ -272,19 +274,20 @@ def _absent(runtime: str, dtype: str, platform: str) -> str | None:
     return None
 
 
-def _shares(row: Record, ceilings: dict[str, float]) -> Record:
+def shares(row: Record, ceilings: dict[str, float]) -> Record:
     """The published figures beside ours, and how near the network came to ceilings."""
-    shares: Record = {}
+    found: Record = {}
     paper = PUBLISHED.get(row["model"])
     if paper and row["runtime"] == OURS:
-        shares["published"] = paper.speed(row["size"])
-        shares["published_miou"] = paper.miou
-        shares["published_in"] = paper.source
+        found["published"] = paper.speed(row["size"])
+        found["published_miou"] = paper.miou
+        found["published_in"] = paper.source
     if "network" in row:
         seconds = 1e-3 * row["network"]["p50_ms"]
         done = 2 * row["gmac"] * row["batch"] / seconds
-        shares["arithmetic_share"] = done / ceilings[f"{row['dtype']}_gflop_per_s"]
-        if moved := row["processes"][0]["bytes_moved"]:
-            done = 1e-9 * moved / seconds
-            shares["memory_share"] = done / ceilings["memory_gb_per_s"]
-    return shares
+        if ceiling := ceilings.get(f"{row['dtype']}_gflop_per_s"):
+            found["arithmetic_share"] = done / ceiling
+        moved, ceiling = row["processes"][0]["bytes_moved"], ceilings.get(_MEMORY)
+        if moved and ceiling:
+            found["memory_share"] = 1e-9 * moved / seconds / ceiling
+    return found

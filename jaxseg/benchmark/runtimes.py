@@ -6,8 +6,8 @@ returns another that loads a network whose output is "labels" or "logits".
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -80,25 +80,28 @@ class Network:
 Build = Callable[[str], Network]
 
 
-def _jaxseg(work: Workload) -> Build:
+def _jaxseg(work: Workload, how: Mapping[str, Any] | None = None) -> Build:
+    """`how`: what differs from the lowering of `Predictor`, to compare."""
     import jax
 
     from jaxseg import models, runtime
     from jaxseg.benchmark.workload import load_weights
     from jaxseg.data.preprocess import Preprocess
     from jaxseg.inference.predictor import Predictor
+    from jaxseg.models.primitives import deployed_lowering
 
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         precision = "highest" if work.dtype == "float32" else "tensorfloat32"
         jax.config.update("jax_default_matmul_precision", precision)
-    dtype = "bfloat16" if work.dtype == "bfloat16" else "float32"
+    dtype = "float32" if work.dtype == "tf32" else work.dtype
     model = models.create(**{**work.model, "dtype": dtype})
+    chosen = replace(deployed_lowering(), **(how or {}))
     weights, preprocess = load_weights(work.folder), Preprocess(**work.preprocess)
     options = [f"{k}={v}" for k, v in runtime.compiler_options(dtype).items()]
 
     def build(output: str) -> Network:
-        predictor = Predictor(model, weights, preprocess, output)
+        predictor = Predictor(model, weights, preprocess, output, chosen)
         program = predictor.program(work.batch, *work.hw)
         return Network(
             ", ".join(["Predictor", *options]),
@@ -208,11 +211,14 @@ def _torch(work: Workload, compiled: bool = False) -> Build:
     if cuda and not torch.cuda.is_available():
         raise Absent(f"this PyTorch has nothing for a {work.platform}")
     torch.set_num_threads(threads())
+    torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = work.dtype != "float32"
     torch.backends.cuda.matmul.allow_tf32 = work.dtype != "float32"
     config.freezing, config.conv_1x1_as_mm = True, cuda
     device, rounded = "cuda" if cuda else "cpu", work.dtype == "bfloat16"
     kind = "torch.compile max-autotune with freezing" if compiled else "eager"
+    if cuda and not compiled:
+        kind += " in a CUDA graph"  # which max-autotune makes by itself
     cast = ", autocast to bfloat16" if rounded else ""
 
     def build(output: str) -> Network:
@@ -221,6 +227,8 @@ def _torch(work: Workload, compiled: bool = False) -> Build:
         network = network.to(device, memory_format=torch.channels_last)
         if compiled:
             network = torch.compile(network, mode="max-autotune", dynamic=False)
+        elif cuda:
+            network = _captured(network, (work.batch, *work.hw, 3), rounded)
 
         def run(x: Any) -> Any:
             with torch.no_grad(), torch.autocast(device, torch.bfloat16, rounded):
@@ -241,6 +249,41 @@ def _torch(work: Workload, compiled: bool = False) -> Build:
         )
 
     return build
+
+
+def _captured(network: Any, shape: tuple[int, ...], rounded: bool) -> Callable:
+    """`network` for uint8 pictures of `shape`, as one CUDA graph.
+
+    What comes back is overwritten by the next call.
+    """
+    import torch
+
+    for module in network.modules():
+        # As autocast would in every call: rounding them is no part of the network.
+        if rounded and isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.to(torch.bfloat16)
+    image = torch.zeros(shape, dtype=torch.uint8, device="cuda")
+
+    def forward() -> Any:
+        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, rounded):
+            return network(image)
+
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        for _ in range(3):  # libraries choose algorithms and allocate before capture
+            forward()
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = forward()
+
+    def replay(x: Any) -> Any:
+        image.copy_(x)
+        graph.replay()
+        return y
+
+    return replay
 
 
 def import_torchvision() -> None:

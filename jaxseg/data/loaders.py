@@ -83,24 +83,29 @@ def _fits_device(source: Source, split: str) -> bool:
 
 
 class ResidentLoader:
-    """All of a split on the device."""
+    """All of a split on the device.
+
+    Attributes:
+        arrays: `image` uint8 (n, h, w, 3) and `label` uint8 (n, h, w), on every device.
+    """
 
     def __init__(self, source: Source, split: str) -> None:
         arrays = resident_arrays(source, split)
         self.ids, self.hw = tuple(arrays["ids"].tolist()), source.hw
-        self._images = devices.place(arrays["images"], devices.replicated())
-        self._labels = devices.place(arrays["labels"], devices.replicated())
+        self.arrays: Batch = {
+            "image": devices.place(arrays["images"], devices.replicated()),
+            "label": devices.place(arrays["labels"], devices.replicated()),
+        }
 
     def batches(self, indices: np.ndarray) -> Iterator[Batch]:
         for row in indices.astype(np.int32):
-            yield _take(
-                self._images, self._labels, devices.place(row, devices.by_sample())
-            )
+            yield take(self.arrays, devices.place(row, devices.by_sample()))
 
 
 @jax.jit
-def _take(images, labels, row) -> Batch:
-    return {"image": images[row], "label": labels[row]}
+def take(split: Batch, row: jax.Array) -> Batch:
+    """The samples of `split` that `row` numbers, `(b,)`, as a batch."""
+    return {name: array[row] for name, array in split.items()}
 
 
 def resident_arrays(source: Source, split: str) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.inference.onnx_graph import Graph, Value
+from jaxseg.inference.onnx_graph import NO_EPSILON, Graph, Value
 from jaxseg.inference.predictor import OUTPUTS, deploy, segment
 from jaxseg.models.primitives import Lowering, Pair, lowering
 
@@ -197,7 +197,7 @@ def _prelu(graph, eqn, x, slope):
     def scaled(x, gain):
         zero, one = np.zeros_like(gain), np.ones_like(gain)
         norm = gain, zero, zero, one
-        return graph.add("BatchNormalization", x, *norm, epsilon=0.0)
+        return graph.add("BatchNormalization", x, *norm, epsilon=NO_EPSILON)
 
     return graph.add("Add", scaled(x, slope), scaled(graph.add("Relu", x), 1 - slope))
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 # The newest whose every operator, as it is used here, onnx2torch 1.5 converts too.
 OPSET = 17
 IR_VERSION = 8  # OPSET's own, so that runtimes of its age read the file
+# Of a BatchNormalization that is a gain and a shift, with variance 1: adding it to 1 in
+# float32 gives 1. PyTorch 2.11 refuses 0.
+NO_EPSILON = 2.0**-40
 
 Shape = tuple[int, ...]
 # A constant, or the name of a tensor in the graph.
@@ -84,7 +87,7 @@ class Graph:
             return False
         gain, shift = first[0] * second[0], first[1] * second[0] + second[1]
         norm = gain, shift, np.zeros_like(gain), np.ones_like(gain)
-        before.op, before.attributes = "BatchNormalization", {"epsilon": 0.0}
+        before.op, before.attributes = "BatchNormalization", {"epsilon": NO_EPSILON}
         before.inputs = [before.inputs[0], *map(self.constant, norm)]
         return True
 

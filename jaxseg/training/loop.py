@@ -1,14 +1,17 @@
 """The loop: steps, what is logged of them, validations, checkpoints."""
 
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from rich.console import Console
 
+from jaxseg import devices
 from jaxseg.checkpoints import Checkpoints
-from jaxseg.data.loaders import epoch_order
+from jaxseg.data.loaders import Batch, ResidentLoader, epoch_order
 from jaxseg.errors import UserError
 from jaxseg.training.bar import Bar
 from jaxseg.training.journal import Journal
@@ -17,6 +20,10 @@ from jaxseg.training.resume import items_of, note
 from jaxseg.training.step import TrainState
 from jaxseg.training.stopping import StopSignal
 from jaxseg.training.validation import Validation
+
+# The state after some steps, their metrics, and where in those columns they are.
+Taken = tuple[TrainState, dict[str, jax.Array], slice]
+TrainCall = Callable[[TrainState, int], Taken]
 
 
 class Trainer:
@@ -49,13 +56,15 @@ class Trainer:
                 epoch, position = recipe.place(step)
                 batch_size = recipe.settings.batch_size
                 order = epoch_order(recipe.seed, epoch, samples, batch_size)
-                order = order[position:][: recipe.last_step - step]
-                state = self._epoch(state, step, order, stop, bar)
+                end = min(len(order), position + recipe.last_step - step)
+                rows = range(position, end)
+                state = self._epoch(state, step, order, rows, stop, bar)
                 step = int(state.step)
                 miou = None
                 if recipe.is_due(step) and not stop.requested:
                     miou = self.validate(state, step, bar)
-                if miou is not None or stop.requested or self._is_time_to_save():
+                ends = stop.requested or step == recipe.last_step
+                if ends or miou is not None or self._is_time_to_save():
                     self._save(state, step, miou)
                 if stop.requested:
                     self.checkpoints.wait()
@@ -73,25 +82,24 @@ class Trainer:
         state: TrainState,
         step: int,
         order: np.ndarray,
+        rows: range,
         stop: StopSignal,
         bar: Bar,
     ) -> TrainState:
-        """Takes one step a row of `order`; stops early on request."""
-        batches = self.data.train.batches(order)
-        pending: list[tuple[int, np.ndarray, dict[str, jax.Array]]] = []
-        started, waited = time.perf_counter(), 0.0
-        for position, row in enumerate(order, 1):
-            before = time.perf_counter()
-            batch = next(batches)
+        """Takes a step for each of the `rows` of `order`, unless stopped."""
+        every = self.recipe.settings.log_every_steps
+        pending: list[tuple] = []
+        started = before = time.perf_counter()
+        waited = 0.0
+        for taken, call in self._calls(order, rows):
             waited += time.perf_counter() - before
-            train_step = self.recipe.train_steps[step % len(self.recipe.train_steps)]
-            state, metrics = train_step(state, batch)
-            pending.append((step, row, metrics))
-            step += 1
-            if len(pending) > 1:  # the host stays one step ahead, no more
+            state, metrics, place = call(state, step)
+            pending.append((step, order[taken.start : taken.stop], metrics, place))
+            step += len(taken)
+            if len(pending) > 1:  # the host stays one call ahead, no more
                 jax.block_until_ready(pending[-2])
-            last = position == len(order) or stop.is_due(step)
-            if step % self.recipe.settings.log_every_steps == 0 or last:
+            last = taken.stop == rows.stop or stop.is_due(step)
+            if step % every < len(taken) or last:
                 self._log(pending, started, waited, bar)
                 # Here, where no metrics are pending: a run that goes on from this
                 # checkpoint writes the lines that this one would have written.
@@ -101,20 +109,63 @@ class Trainer:
             bar.advance(step)
             if stop.requested:
                 break
+            before = time.perf_counter()
         return state
+
+    def _calls(
+        self, order: np.ndarray, rows: range
+    ) -> Iterator[tuple[range, TrainCall]]:
+        """What takes the steps of the `rows` of an epoch's `order`, and which it takes.
+
+        Calls end where those of the whole epoch would.
+        """
+        per_call, loader = self.recipe.settings.steps_per_call, self.data.train
+        if per_call == 1:
+            batches = loader.batches(order[rows.start : rows.stop])
+            for row, batch in zip(rows, batches):
+                yield range(row, row + 1), partial(self._one_step, batch)
+            return
+        if not isinstance(loader, ResidentLoader):
+            raise UserError(
+                f"config.train.steps_per_call is {per_call}, which needs the training "
+                "split on the device: set config.data.loader=resident, or 1."
+            )
+        placed = devices.place(order.astype(np.int32), devices.replicated())
+        start = rows.start
+        while start < rows.stop:
+            stop = min(start - start % per_call + per_call, rows.stop)
+            call = partial(self._steps, loader.arrays, placed, start, stop)
+            yield range(start, stop), call
+            start = stop
+
+    def _one_step(self, batch: Batch, state: TrainState, step: int) -> Taken:
+        steps = self.recipe.train_steps
+        return *steps[step % len(steps)](state, batch), slice(None)
+
+    def _steps(self, split, order, start, stop, state: TrainState, step: int) -> Taken:
+        taken = self.recipe.train_epoch(state, split, order, start, stop)
+        return *taken, slice(start, stop)
 
     def _log(self, pending: list, started: float, waited: float, bar: Bar) -> None:
         """Fetches the metrics of the steps since the last time, checks and writes."""
-        fetched = jax.device_get([metrics for _, _, metrics in pending])
+        fetched = jax.device_get([metrics for _, _, metrics, _ in pending])
         elapsed = time.perf_counter() - started
-        for (step, row, _), metrics in zip(pending, fetched):
-            if not np.isfinite(metrics["loss"]):
-                self._report_divergence(step, row, float(metrics["loss"]))
-        step = pending[-1][0]
+        places = [place for *_, place in pending]
+        columns = {
+            name: np.concatenate(
+                [np.atleast_1d(m[name])[place] for m, place in zip(fetched, places)]
+            )
+            for name in fetched[0]
+        }
+        first, rows = pending[0][0], np.concatenate([rows for _, rows, *_ in pending])
+        for step, (row, loss) in enumerate(zip(rows, columns["loss"]), first):
+            if not np.isfinite(loss):
+                self._report_divergence(step, row, float(loss))
+        step = first + len(rows) - 1
         values = {
-            **{k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]},
+            **{k: float(np.mean(column)) for k, column in columns.items()},
             "learning_rate": float(self.recipe.schedule(step)),
-            "images_per_s": sum(len(row) for _, row, _ in pending) / elapsed,
+            "images_per_s": rows.size / elapsed,
             "data_wait": waited / elapsed,
         }
         self.journal.scalars("train", step + 1, values)

@@ -19,11 +19,18 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source, check_split, open_source
 from jaxseg.errors import UserError, call_with_section
 from jaxseg.models.sizes import padded_hw
+from jaxseg.training.epoch import TrainSteps, make_train_steps
 from jaxseg.training.losses import CrossEntropy
 from jaxseg.training.optim import build_optimizer, build_schedule
 from jaxseg.training.step import TrainStep, make_train_step
 
 VALIDATION_SPLIT = "val"
+_MAY_BE_0 = (
+    "max_steps",
+    "checkpoint_every_minutes",
+    "ema_decay",
+    "eval_every_epochs",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,12 @@ class TrainSettings:
         num_epochs: passes over the training split, whole batches only.
         batch_size: samples a step.
         eval_batch_size: samples a call of the validation; no figure depends on it.
-        eval_every_epochs: validation after every so many epochs, and after the last.
+        eval_every_epochs: validation after every so many epochs, and after the last; 0
+            for none.
+        steps_per_call: how many steps the device takes before it returns to the host,
+            which then writes metrics and hears of a signal. More than 1, for devices
+            that are faster than the host, needs the `resident` loader and crops of one
+            size. See `make_train_steps`.
         log_every_steps: how often metrics are written.
         keep_checkpoints: how many of the newest to keep beside the best one.
         ema_decay: a moving average of weights and batch statistics is what is scored,
@@ -55,13 +67,13 @@ class TrainSettings:
     log_every_steps: int = 10
     keep_checkpoints: int = 2
     ema_decay: float = 0.0
+    steps_per_call: int = 1
     max_steps: int = 0
     checkpoint_every_minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        none = {"max_steps", "checkpoint_every_minutes", "ema_decay"}
         for key, value in asdict(self).items():
-            least = 0 if key in none else 1
+            least = 0 if key in _MAY_BE_0 else 1
             if value < least:
                 raise UserError(
                     f"config.train.{key} is {value}; it must be {least} or more."
@@ -106,6 +118,7 @@ class Recipe:
 
     Attributes:
         train_steps: one a size of crop, to be taken in turn.
+        train_epoch: the first of them, for many rows of an epoch's order in a call.
         offset: what is added to a step's number to know where it lies in an epoch; see
             `build`.
     """
@@ -116,6 +129,7 @@ class Recipe:
     schedule: optax.Schedule
     tx: optax.GradientTransformation
     train_steps: tuple[TrainStep, ...]
+    train_epoch: TrainSteps
     seed: int
     total_steps: int
     offset: int = 0
@@ -137,9 +151,11 @@ class Recipe:
 
     def is_due(self, step: int) -> bool:
         """Whether a validation belongs after `step`."""
+        every = self.settings.eval_every_epochs
         epoch, position = self.place(step)
-        due = position == 0 and epoch % self.settings.eval_every_epochs == 0
-        return due or step == self.last_step
+        if not every:
+            return False
+        return (position, epoch % every) == (0, 0) or step == self.last_step
 
 
 def build(
@@ -199,10 +215,14 @@ def build(
             f"config.train.batch_size is {settings.batch_size}; it must be a multiple "
             f"of {jax.device_count()}, the number of devices."
         )
-    return Recipe(
-        *(model, preprocess, settings, schedule, tx, steps),
-        *(config.seed, total_steps, offset),
-    )
+    if settings.steps_per_call > 1 and len(steps) > 1:
+        raise UserError(
+            f"config.train.steps_per_call is {settings.steps_per_call}, which needs "
+            "crops of one size; leave config.augment.more_crops_hw empty."
+        )
+    numbers = config.seed, total_steps, offset
+    epoch = make_train_steps(steps[0])
+    return Recipe(model, preprocess, settings, schedule, tx, steps, epoch, *numbers)
 
 
 def fit_to_data(config: ConfigDict, source: Source) -> list[str]:

@@ -112,7 +112,7 @@ def is_finished(run: Run, recipe: Recipe, step: int, console: Console) -> bool:
     """Whether nothing is left to do after `step`; then it says so."""
     last, epochs = recipe.last_step, recipe.settings.num_epochs
     scored = checkpoints.score_of(run.checkpoint_folder, step) is not None
-    if step < last or (step == last and not scored):
+    if step < last or (step == last and recipe.is_due(step) and not scored):
         return False
     epoch, _ = recipe.place(step)
     why = "it is finished"

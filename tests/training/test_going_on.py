@@ -28,7 +28,7 @@ from jaxseg.training.stopping import StopSignal
 def recipe(samples=16, batch_size=2, num_epochs=4, offset=0, **settings):
     settings = TrainSettings(num_epochs, batch_size, **settings)
     total = samples // batch_size * num_epochs
-    return Recipe(None, None, settings, None, None, (), 0, total, offset)
+    return Recipe(None, None, settings, None, None, (), None, 0, total, offset)
 
 
 def gone_on(step, was, now):
@@ -67,6 +67,7 @@ def test_validations_follow_epochs_and_the_last_step():
     found = recipe(eval_every_epochs=3, offset=2)  # 8 steps an epoch
     assert [s for s in range(40) if found.is_due(s)] == [22, 30]
     assert recipe(eval_every_epochs=3, max_steps=5).last_step == 5
+    assert not recipe(eval_every_epochs=0).is_due(32)
     assert recipe(max_steps=5).is_due(5) and recipe(max_steps=99).last_step == 32
 
 
@@ -76,7 +77,8 @@ def test_validations_follow_epochs_and_the_last_step():
         ("num_epochs", -1, 1),
         ("batch_size", 0, 1),
         ("eval_batch_size", 0, 1),
-        ("eval_every_epochs", 0, 1),
+        ("eval_every_epochs", -1, 0),
+        ("steps_per_call", 0, 1),
         ("log_every_steps", 0, 1),
         ("keep_checkpoints", 0, 1),
         ("max_steps", -1, 0),

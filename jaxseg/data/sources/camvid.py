@@ -20,6 +20,7 @@ class CamVid:
 
     `root` holds `train/ trainannot/ val/ valannot/ test/ testannot/`; a picture and its
     label image have the same file name. `trainval` is `train` followed by `val`.
+    Pictures may be lossless `.webp` files of the same names, which are smaller.
     """
 
     name = "camvid"
@@ -28,6 +29,7 @@ class CamVid:
     splits = ("train", "val", "test", "trainval")
     unlabelled = ()
     _VOID_IN_FILES = 11
+    _PICTURES = (".png", ".webp")
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -47,7 +49,7 @@ class CamVid:
                     f"camvid: there is no folder {folder}; every split needs its "
                     f"pictures in {split}/ and its label images in {split}annot/."
                 )
-        names = sorted(path.stem for path in images.glob("*.png"))
+        names = sorted({p.stem for s in self._PICTURES for p in images.glob(f"*{s}")})
         unlabelled = [name for name in names if not (labels / f"{name}.png").is_file()]
         if unlabelled:
             raise UserError(
@@ -55,13 +57,14 @@ class CamVid:
                 f"no label image in {labels}, the first is {unlabelled[0]}.png."
             )
         if not names:
-            raise UserError(f"camvid: {images} holds no .png files.")
+            raise UserError(f"camvid: {images} holds no pictures (.png or .webp).")
         return names
 
     def read(self, split: str, sample_id: str) -> tuple[np.ndarray, np.ndarray]:
         if split == "trainval":
             split, sample_id = sample_id.split("/")
-        image_path = self.root / split / f"{sample_id}.png"
+        found = [self.root / split / f"{sample_id}{s}" for s in self._PICTURES]
+        image_path = next((path for path in found if path.is_file()), found[0])
         label_path = self.root / f"{split}annot" / f"{sample_id}.png"
         image = read_rgb(image_path, image_path)
         label = read_indices(label_path, label_path)
@@ -78,7 +81,12 @@ class CamVid:
     def fingerprint(self, split: str) -> str:
         splits = ("train", "val") if split == "trainval" else (split,)
         folders = [self.root / f"{s}{kind}" for s in splits for kind in ("", "annot")]
-        paths = [path for folder in folders for path in sorted(folder.glob("*.png"))]
+        paths = [
+            path
+            for folder in folders
+            for suffix in self._PICTURES
+            for path in sorted(folder.glob(f"*{suffix}"))
+        ]
         return digest(describe_files(paths))
 
     def remarks(self, split: str) -> list[str]:
