@@ -12,8 +12,8 @@
       --workdir runs/esnet-fine
       starts from another run's weights, or from others' files; see the README
 
-The same command again goes on where it stopped; SIGTERM saves and exits with 0. All
-local devices are used; --distributed joins several processes.
+The same command again goes on where it stopped. SIGTERM and SIGHUP save and exit with
+0, Ctrl-C with 130. All local devices are used; --distributed joins several processes.
 """
 
 from pathlib import Path
@@ -62,13 +62,32 @@ def main() -> None:
     )
     if finished and is_main():
         print(
-            f"Trained. What next:\n"
+            f"What next:\n"
             f"  python eval.py --ckpt {workdir} --split val\n"
             f"  python predict.py --ckpt {workdir} --input PICTURE_OR_FOLDER "
             f"--output out/\n"
             f"  {run.folder}/samples.png shows image | truth | prediction; "
-            f"tensorboard --logdir {workdir} the curves"
+            f"tensorboard --logdir {workdir} the curves "
+            f"(pip install '.[tensorboard]')"
         )
+
+
+def _choices() -> list[str]:
+    """Keys, networks, data sets: what a command line can name."""
+    from configs import base
+    from jaxseg import models
+
+    lines = [
+        f"Networks: {', '.join(models.names())}.",
+        f"Data sets: {', '.join(base.NUM_CLASSES)}.",
+    ]
+    sections = base.recipe("esnet", "camvid").to_dict()
+    for name, keys in sections.items():
+        if isinstance(keys, dict):
+            lines.append(f"Keys of --config.{name}: {', '.join(keys)}.")
+        else:
+            lines.append(f"Key: --config.{name}.")
+    return lines
 
 
 def _config_file() -> Path:
@@ -82,4 +101,4 @@ def _config_file() -> Path:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, _choices)

@@ -102,6 +102,8 @@ def recipe(
         keep_checkpoints=2,
         ema_decay=0.0,
         steps_per_call=1,
+        max_steps=0,
+        checkpoint_every_minutes=10.0,
     )
     shared, own = {
         "streets": (_streets, streets),

@@ -10,26 +10,49 @@ from absl import flags
 from jaxseg.errors import UserError
 
 
-def run(main: Callable[[], None]) -> None:
+def run(
+    main: Callable[[], None], choices: Callable[[], list[str]] = lambda: []
+) -> None:
     """Parses the command line into absl's flags and calls `main`.
 
-    `--help` prints the script's docstring and its flags. A `UserError`, from the
-    command line or from `main`, ends the process with one line and exit code 2, and so
-    does what the operating system refuses.
+    `--help` prints the script's docstring, its flags and `choices()`, which a key that
+    the config does not have is answered with too. A `UserError`, from the command line
+    or from `main`, ends the process with one line and exit code 2, and so does what the
+    operating system refuses and memory that does not suffice; Ctrl-C with 130.
     """
     sys.unraisablehook = _report
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
         print(sys.modules["__main__"].__doc__)
         print(flags.FLAGS.main_module_help().strip())
+        print(*choices(), sep="\n")
         sys.exit(0)
     try:
-        _parse(sys.argv)
+        _parse(sys.argv, choices)
         main()
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        # Not sys.exit: threads of a failed save would add tracebacks of their own.
-        os._exit(2)
+        _end(2, f"error: {error}")
+    except KeyboardInterrupt:
+        _end(130, "")
+    except (MemoryError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        # XLA's own error is a RuntimeError; of which kind only its text says.
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:
+            raise
+        _end(2, f"error: {_OUT_OF_MEMORY} ({text[:200] or 'MemoryError'}).")
+
+
+_OUT_OF_MEMORY = (
+    "the memory does not suffice; take a smaller batch (training: "
+    "--config.train.batch_size, --config.train.eval_batch_size), smaller crops or "
+    "pictures, or end what else uses the device"
+)
+
+
+def _end(code: int, line: str) -> None:
+    print(line, end="\n" if line else "", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    # Not sys.exit: threads of a failed save would add tracebacks of their own.
+    os._exit(code)
 
 
 def _report(unraisable) -> None:
@@ -39,14 +62,15 @@ def _report(unraisable) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _parse(argv: list[str]) -> None:
+def _parse(argv: list[str], choices: Callable[[], list[str]]) -> None:
     try:
         rest = flags.FLAGS(argv)[1:]
     except UserError:
         raise
     # ml_collections reports what is wrong with a config as many kinds of errors.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(_sentence(error)) from error
+        known = choices() if isinstance(error, AttributeError | KeyError) else []
+        raise UserError(" ".join([_sentence(error), *known])) from error
     if rest:
         raise UserError(f"nothing is done with the argument {rest[0]!r}; try --help.")
 

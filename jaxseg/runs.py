@@ -1,13 +1,12 @@
 """A run folder: `run.json` explains it, `checkpoints/` holds its weights.
 
 Nothing in a run folder is executed or unpickled. `run.json` names the network and its
-arguments, the classes, the preprocessing, the recipe, versions and scores; Orbax writes
-a checkpoint beside the others and renames it when it is whole.
+arguments, the classes, the preprocessing, the recipe, versions and scores.
 """
 
 import json
-import logging
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -16,15 +15,14 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from flax import linen as nn
 from jax.sharding import SingleDeviceSharding
-from orbax.checkpoint import checkpoint_managers as policies
 
-from jaxseg import devices, models
+from jaxseg import checkpoints, devices, models
 from jaxseg.data.classes import ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
+from jaxseg.files import write_whole
 
 FORMAT = 1
 _RECORD, _CHECKPOINTS = "run.json", "checkpoints"
@@ -133,154 +131,81 @@ class Run:
         if devices.is_main():
             _write_json(self.folder / _RECORD, self.record)
 
-    def checkpoints(self, keep: int = 1, read_only: bool = False) -> "Checkpoints":
-        """Its checkpoints; see `Checkpoints`."""
-        return Checkpoints(self.folder / _CHECKPOINTS, keep, read_only)
+    @property
+    def checkpoint_folder(self) -> Path:
+        """The folder of its checkpoints; see `jaxseg.checkpoints`."""
+        return self.folder / _CHECKPOINTS
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether there is a finished one."""
+        return bool(checkpoints.steps_in(self.checkpoint_folder))
+
+    def find(self, which: str | int) -> list[int]:
+        """Steps to try for `best`, `last` or a number, in this order."""
+        steps = checkpoints.steps_in(self.checkpoint_folder)
+        if not steps:
+            raise UserError(
+                f"{self.folder} holds no finished checkpoint; if training was stopped "
+                "before the first one was written, start it again."
+            )
+        if which not in ("best", "last"):
+            if which not in steps:
+                raise UserError(
+                    f"{self.folder} has no checkpoint of step {which}; it has "
+                    f"{', '.join(map(str, steps))}."
+                )
+            return [int(which)]
+        newest_first = steps[::-1]
+        scores = {step: self._score(step) for step in newest_first}
+        scored = [step for step in newest_first if scores[step] is not None]
+        if which == "last" or not scored:
+            return newest_first
+        best = max(scored, key=lambda step: scores[step])  # the newest of equals
+        return [best, *(step for step in newest_first if step != best)]
+
+    def _score(self, step: int) -> float | None:
+        try:
+            score = checkpoints.score_of(self.checkpoint_folder, step)
+        except checkpoints.Damaged as error:
+            _warn(f"The checkpoint of step {step}: {error}; it is taken as unscored.")
+            return None
+        return None if score is None or np.isnan(score) else score
 
     def variables(self, which: str | int = "best") -> tuple[dict[str, Any], int]:
         """`{"params", "batch_stats"}` of a checkpoint, and its step.
 
+        Where the checkpoint is damaged, the newest one that is whole is taken, and a
+        line on standard error says so.
+
         Args:
             which: `best` by validation mean IoU (the newest if none was scored),
-                `last`, or a step.
+                `last`, or a step, for which no other is taken.
 
         Raises:
-            UserError: there is no such checkpoint, or it cannot be read.
+            UserError: there is no such checkpoint, or none that can be read.
         """
-        with self.checkpoints(read_only=True) as checkpoints:
-            step = checkpoints.find(which)
-            side = models.SIZE_LEAST
-            image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
-            model = self.model()
-            like = jax.eval_shape(
-                lambda x: model.init(jax.random.key(0), x, train=False), image
-            )
-            here = SingleDeviceSharding(jax.local_devices()[0])
-            like = jax.tree.map(lambda x: x.update(sharding=here), like)
-            return checkpoints.restore(step, {"variables": like})["variables"], step
-
-
-class Checkpoints:
-    """Orbax checkpoints of one run: the newest `keep` and the best one.
-
-    Writing is asynchronous: `save` copies the arrays and returns. A checkpoint that was
-    not written to its end is never listed. `close` waits for what is being written.
-    """
-
-    def __init__(self, folder: Path, keep: int, read_only: bool) -> None:
-        # Orbax logs every decision, and failures as tracebacks; `_guard` reports them.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
-        self._folder, self._failed = folder.resolve(), False
-        if read_only and not self._folder.is_dir():
-            raise UserError(f"{folder.parent} holds no finished checkpoint yet.")
-        best = policies.BestN(
-            get_metric_fn=lambda metrics: metrics["miou"],
-            n=1,
-            keep_checkpoints_without_metrics=False,
+        steps = self.find(which)
+        side = models.SIZE_LEAST
+        image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
+        model = self.model()
+        like = jax.eval_shape(
+            lambda x: model.init(jax.random.key(0), x, train=False), image
         )
-        policy = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
-        self._manager = ocp.CheckpointManager(
-            self._folder,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy,
-                best_fn=lambda metrics: metrics["miou"],
-                read_only=read_only,
-                cleanup_tmp_directories=not read_only,
-                create=not read_only,
-            ),
-            item_names=("variables", "optimizer"),
+        here = SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(lambda x: x.update(sharding=here), like)
+
+        def attempt(step: int) -> dict[str, Any]:
+            return checkpoints.read(self.checkpoint_folder, step, {"variables": like})
+
+        step, items = checkpoints.newest_good(
+            self.checkpoint_folder, steps, attempt, _warn
         )
+        return items["variables"], step
 
-    def __enter__(self) -> "Checkpoints":
-        return self
 
-    def __exit__(self, *exception: Any) -> None:
-        self.close()
-
-    def latest(self) -> int | None:
-        """The newest finished step, or None."""
-        return self._manager.latest_step()
-
-    def find(self, which: str | int) -> int:
-        """The step that `best`, `last` or a number names; see `Run.variables`."""
-        steps = sorted(self._manager.all_steps())
-        if not steps:
-            raise UserError(
-                f"{self._folder.parent} holds no finished checkpoint; if training was "
-                "stopped before the first one was written, start it again."
-            )
-        if which == "last":
-            return steps[-1]
-        if which == "best":
-            best = self._manager.best_step()
-            return steps[-1] if best is None else best
-        if which not in steps:
-            raise UserError(
-                f"{self._folder.parent} has no checkpoint of step {which}; it has "
-                f"{', '.join(map(str, steps))}."
-            )
-        return int(which)
-
-    def is_scored(self, step: int) -> bool:
-        """Whether the checkpoint of `step` was saved with a score."""
-        return self._manager.metrics(step) is not None
-
-    def delete(self, step: int) -> None:
-        """Removes the checkpoint of `step`."""
-        self._guard(lambda: self._manager.delete(step))
-
-    def save(self, step: int, items: Mapping[str, Any], miou: float | None) -> None:
-        """Starts to write `items`; `miou` marks the checkpoint as scored."""
-        self._guard(
-            lambda: self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    **{k: ocp.args.StandardSave(v) for k, v in items.items()}
-                ),
-                metrics=None if miou is None else {"miou": miou},
-            )
-        )
-
-    def restore(self, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
-        """The items named in `like`, with its shapes and dtypes."""
-        try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    **{k: ocp.args.StandardRestore(v) for k, v in like.items()}
-                ),
-            )
-        except Exception as error:  # Orbax and TensorStore raise many kinds.
-            reason = str(error).strip().splitlines()[0][:200]
-            raise UserError(
-                f"checkpoint {self._folder / str(step)} cannot be read ({reason}); "
-                "remove that folder to go on from the one before it."
-            ) from error
-        return {name: restored[name] for name in like}
-
-    def wait(self) -> None:
-        """Returns when everything is on disk."""
-        self._guard(self._manager.wait_until_finished)
-
-    def close(self) -> None:
-        """Waits, then lets go of the folder."""
-        # After a failed write Orbax's own closing fails, in threads, with tracebacks.
-        if not self._failed:
-            self._guard(self._manager.close)
-
-    def _guard(self, action) -> None:
-        try:
-            action()
-        except Exception as error:  # TensorStore's ENOSPC is a ValueError.
-            self._failed = True
-            reason = str(error).strip().splitlines()[0][:200]
-            newest = self._manager.latest_step()
-            kept = "there is none yet" if newest is None else f"step {newest} is whole"
-            raise UserError(
-                f"a checkpoint could not be written to {self._folder} ({reason}); the "
-                f"checkpoints before it are untouched ({kept}). Free some space and "
-                "run the same command again."
-            ) from error
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _refuse_change(folder: Path, what: str, was: Mapping, now: Mapping) -> None:
@@ -288,7 +213,7 @@ def _refuse_change(folder: Path, what: str, was: Mapping, now: Mapping) -> None:
     if was != now:
         raise UserError(
             f"{folder} was trained with another {what}: {_difference(was, now)}; "
-            "choose another --workdir or remove that folder."
+            "choose another --workdir."
         )
 
 
@@ -301,6 +226,4 @@ def _difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(value, indent=2) + "\n")
-    unfinished.replace(path)
+    write_whole(path, json.dumps(value, indent=2) + "\n")

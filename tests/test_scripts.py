@@ -1,6 +1,7 @@
 """The scripts as a user meets them: one sentence and a non-zero exit for a mistake."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -68,7 +69,8 @@ def test_what_a_run_folder_holds(trained):
     record = json.loads((trained / "run.json").read_text())
     assert record["model"]["name"] == "esnet" and len(record["classes"]["names"]) == 11
     assert record["scores"]["best"]["protocol"].startswith("camvid val, 480x360")
-    assert Image.open(trained / "samples.png").size == (3 * 480, 3 * 360)
+    titles = 24
+    assert Image.open(trained / "samples.png").size == (3 * 480, titles + 3 * 360)
     kinds = [json.loads(t)["kind"] for t in (trained / "metrics.jsonl").open()]
     assert kinds == ["train"] * PER_EPOCH + ["val"]
 
@@ -96,9 +98,20 @@ def test_tensorboard_reads_what_was_logged(trained):
 
 
 def test_a_finished_run_says_so_again(trained, camvid_tree):
-    code, out, err = train(camvid_tree, trained)
+    before = (trained / "run.json").read_text()
+    # With another batch size too: the epoch is what counts.
+    code, out, err = train(camvid_tree, trained, "--config.train.batch_size=2")
     assert code == 0, err
-    assert "eval.py --ckpt" in out
+    assert "Nothing was done: the run is at epoch 1 of 1, step 16, and it is fin" in out
+    assert "eval.py --ckpt" in out and "Trained." not in out
+    assert (trained / "run.json").read_text() == before
+
+
+def test_what_a_run_that_goes_on_refuses(trained, camvid_tree):
+    before = (trained / "run.json").read_text()
+    result = train(camvid_tree, trained, "--config.optim.name=sgd")
+    assert_one_sentence(result, "config.optim.name is 'adam' in", "--init-from")
+    assert (trained / "run.json").read_text() == before
 
 
 def test_missing_data_folder(tmp_path):
@@ -127,7 +140,13 @@ def test_unknown_network(camvid_tree, tmp_path):
 
 def test_misspelt_key(camvid_tree, tmp_path):
     result = train(camvid_tree, tmp_path / "run", "--config.train.num_epoch=3")
-    assert_one_sentence(result, "has no key 'num_epoch'; did you mean 'num_epochs'")
+    assert_one_sentence(
+        result,
+        "has no key 'num_epoch'; did you mean 'num_epochs'",
+        "Keys of --config.train: batch_size, checkpoint_every_minutes",
+        "Networks: dabnet, ",
+        "Data sets: camvid, ",
+    )
 
 
 def test_config_file_that_is_not_there():
@@ -169,6 +188,28 @@ def test_a_checkpoint_with_damaged_files(trained, tmp_path):
     assert_one_sentence(result, "cannot be read", f"checkpoints/{PER_EPOCH}")
 
 
+def test_a_damaged_checkpoint_before_a_whole_one(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    newest = copy / "checkpoints" / str(PER_EPOCH + 1)
+    shutil.copytree(copy / "checkpoints" / str(PER_EPOCH), newest)
+    about = newest / "about" / "metadata"
+    about.write_text(about.read_text().replace("offset", "0ffset"))
+    about.write_text(re.sub(r"(kernel'\]\": )\d", r"\g<1>9", about.read_text()))
+    code, out, err = run("eval.py", f"--ckpt={copy}", "--step=last")
+    assert code == 0, err
+    assert f"step {PER_EPOCH + 1} is damaged (variables has not the checksums" in err
+    assert f"Step {PER_EPOCH}, the newest that is whole, is taken" in err
+    assert f"step {PER_EPOCH}" in out and "Traceback" not in err
+
+
+def test_data_that_are_gone(trained, camvid_tree, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    record = (copy / "run.json").read_text()
+    (copy / "run.json").write_text(record.replace(str(camvid_tree), "/was/here"))
+    result = run("eval.py", f"--ckpt={copy}")
+    assert_one_sentence(result, "camvid in /was/here, which is not there", "--data-dir")
+
+
 def test_a_step_and_a_split_that_are_not_there(trained):
     result = run("eval.py", f"--ckpt={trained}", "--step=7")
     assert_one_sentence(result, f"has no checkpoint of step 7; it has {PER_EPOCH}")
@@ -182,3 +223,5 @@ def test_a_step_and_a_split_that_are_not_there(trained):
 def test_help_shows_a_command_to_copy(script):
     _, out, _ = run(script, "--help")
     assert f"python {script} --c" in out
+    assert ("Keys of --config.optim: momentum, " in out) == (script == "train.py")
+    assert not re.search(r"^  --(\[no\])?\w+_", out, re.MULTILINE)  # dashes

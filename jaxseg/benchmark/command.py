@@ -30,7 +30,7 @@ def measure_and_report(
     """
     console = Console()
     older = regression.read_report(compare_with) if compare_with else None
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    report.check_folder(Path(output))
 
     def stem(found: dict[str, Any]) -> Path:
         return Path(output.replace("PLATFORM", found["header"]["platform"]))

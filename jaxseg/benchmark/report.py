@@ -1,5 +1,6 @@
 """The benchmark's report: JSON for programs, Markdown and a picture for people."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from jaxseg.benchmark.runtimes import OURS
 from jaxseg.errors import UserError
+from jaxseg.files import write_whole
 
 _READING = """\
 End to end is from uint8 pixels in host memory to uint8 labels in host memory; network
@@ -25,12 +27,25 @@ Column = tuple[str, Callable[[Row], Any]]
 
 def write(report: dict[str, Any], stem: Path) -> None:
     """Writes `stem`.json and `stem`.md; raises `UserError` where that cannot be."""
+    _write(stem, ".json", json.dumps(report, indent=1))
+    _write(stem, ".md", markdown(report))
+
+
+def check_folder(stem: Path) -> None:
+    """Raises `UserError` where no report can be written to, before hours go into it."""
+    _write(stem, ".try", "")
+    stem.with_name(stem.name + ".try").unlink()
+
+
+def _write(stem: Path, suffix: str, content: str | bytes) -> None:
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        stem.with_name(stem.name + ".json").write_text(json.dumps(report, indent=1))
-        stem.with_name(stem.name + ".md").write_text(markdown(report))
+        write_whole(stem.with_name(stem.name + suffix), content)
     except OSError as error:
-        raise UserError(f"{stem} cannot be written ({error.strerror}).") from error
+        raise UserError(
+            f"{stem}{suffix} cannot be written ({error.strerror}); free some space, or "
+            "choose another --output."
+        ) from error
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -180,5 +195,7 @@ def draw(report: dict[str, Any], stem: Path) -> bool:
         place = dict(ha="center", va="bottom" if i % 2 else "top")
         offset, middle = (0, 6 if i % 2 else -6), ((ours * best) ** 0.5, y)
         axes.annotate(row["model"], middle, offset, textcoords="offset points", **place)
-    figure.savefig(stem.with_name(stem.name + ".png"), dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=120)
+    _write(stem, ".png", drawn.getvalue())
     return True

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from PIL import Image
 
 from jaxseg import devices
 from jaxseg.data.classes import VOID, ClassTable
 from jaxseg.data.loaders import Loader
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.data.sources import Source
+from jaxseg.data.sources import Folder, Source
 from jaxseg.evaluation.scores import Scores, confusion_matrix
 from jaxseg.inference.predictor import deploy, segment
 from jaxseg.models.primitives import deployed_lowering, lowering
@@ -52,19 +53,32 @@ class Evaluator:
             label = jnp.where(real[:, None, None], batch["label"], VOID)
             return confusion_matrix(found, label, len(table))
 
-        self._count = count
+        @partial(
+            jax.jit,
+            static_argnums=0,
+            compiler_options=options,
+            out_shardings=devices.replicated(),
+        )
+        def found(deployed, variables, image):
+            with lowering(deployed_lowering()):
+                return segment(deployed, variables, preprocess, image)
+
+        self._count, self._found = count, found
 
     def __call__(
         self,
         variables: Any,
         loader: Loader,
         progress: Callable[[Iterator, int], Iterator] = lambda batches, total: batches,
+        truth: Callable[[str], np.ndarray] | None = None,
     ) -> Scores:
         """Scores of the whole split: every sample once, whatever the batch size.
 
         Args:
             variables: as trained.
             progress: wraps the batches, `(batches, number) -> batches`, to show a bar.
+            truth: of a data set that is resized, a sample's labels at their own size;
+                see `true_labels`. Predictions are brought to that size.
         """
         variables = jax.device_get(variables)
         with lowering(deployed_lowering()):
@@ -78,9 +92,36 @@ class Evaluator:
         # The last batch is filled up with sample 0, which `real` leaves out.
         batches = loader.batches(np.where(indices < samples, indices, 0))
         total = np.zeros((len(self._table),) * 2, np.int64)
-        for batch, real in zip(progress(batches, steps), indices < samples):
-            total += np.asarray(self._count(deployed, variables, batch, real), np.int64)
+        for number, batch in enumerate(progress(batches, steps)):
+            real = indices[number] < samples
+            if truth is None:
+                counted = self._count(deployed, variables, batch, real)
+                total += np.asarray(counted, np.int64)
+                continue
+            found = np.asarray(self._found(deployed, variables, batch["image"]))
+            for index, prediction in zip(indices[number][real], found):
+                label = truth(loader.ids[index])
+                total += _count_at_size_of(label, prediction, len(self._table))
         return Scores(total, self._table)
+
+
+def _count_at_size_of(label: np.ndarray, prediction: np.ndarray, k: int) -> np.ndarray:
+    """`confusion_matrix` of a prediction that is first resized to the label's size."""
+    wh = label.shape[::-1]
+    resized = Image.fromarray(prediction).resize(wh, Image.Resampling.NEAREST)
+    known = label != VOID
+    cell = label[known].astype(np.int64) * k + np.asarray(resized)[known]
+    return np.bincount(cell, minlength=k * k).reshape(k, k)
+
+
+def true_labels(source: Source, split: str) -> Callable[[str], np.ndarray] | None:
+    """What reads labels at their own size, for a data set whose pictures are resized.
+
+    None for all others: there what the loader has is the truth.
+    """
+    if isinstance(source, Folder) and source.is_resized:
+        return partial(source.truth, split)
+    return None
 
 
 def protocol(
@@ -90,6 +131,8 @@ def protocol(
     h, w = source.hw
     seen_h, seen_w = preprocess.network_hw(h, w)
     size = f"{w}x{h} (size of the truth)"
+    if true_labels(source, split):
+        size = f"at the size of each picture's truth, from pictures resized to {w}x{h}"
     if (seen_h, seen_w) != (h, w):
         size += f" from an input of {seen_w}x{seen_h}"
     line = (

@@ -11,9 +11,11 @@ from rich.progress import track
 from rich.table import Table
 
 from jaxseg.data.loaders import load_split
-from jaxseg.data.sources import check_split, open_source
+from jaxseg.data.sources import check_split
 from jaxseg.errors import UserError
-from jaxseg.evaluation.evaluate import Evaluator, protocol
+from jaxseg.evaluation.data import source_of
+from jaxseg.evaluation.evaluate import Evaluator, protocol, true_labels
+from jaxseg.files import write_whole
 from jaxseg.runs import Run
 
 
@@ -35,12 +37,12 @@ def score_run(
         shares in 0..1.
 
     Raises:
-        UserError: no such run, checkpoint, split or data.
+        UserError: no such run, checkpoint, split or data, or data of other classes.
     """
     run = Run(ckpt)
     config = run.record["config"]
     data = config["data"]
-    source = open_source(data["name"], data["dir"] if data_dir is None else data_dir)
+    source = source_of(run, data_dir)
     check_split(source, split)
     variables, step = run.variables(which)
     loader = load_split(source, split, data["loader"])
@@ -52,6 +54,7 @@ def score_run(
         lambda batches, total: track(
             batches, f"Scoring {source.name} {split}", total, transient=True
         ),
+        true_labels(source, split),
     )
     line = protocol(source, split, step, data["train_split"], run.preprocess)
     return {"step": step, "protocol": line, **scores.as_dict()}
@@ -76,14 +79,14 @@ def print_scores(result: dict[str, Any], console: Console) -> None:
         footer = percent(result["category_miou"])
         table.add_column("IoU %", footer=footer, justify="right")
         for name, iou in result["category_iou"].items():
-            table.add_row(name, percent(iou))
+            table.add_row(escape(name), percent(iou))
         console.print(table)
-    console.print(result["protocol"], soft_wrap=True, highlight=False)
+    console.print(result["protocol"], soft_wrap=True, highlight=False, markup=False)
 
 
 def write_json(result: dict[str, Any], path: str | os.PathLike) -> None:
     """Writes the result; raises `UserError` where that cannot be done."""
     try:
-        Path(path).write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(Path(path), json.dumps(result, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}).") from error

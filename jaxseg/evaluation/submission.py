@@ -10,11 +10,22 @@ from PIL import Image
 from rich.progress import track
 
 from jaxseg.data.pictures import read_indices
-from jaxseg.data.sources import Cityscapes, check_split, open_source
+from jaxseg.data.sources import Cityscapes, check_split
 from jaxseg.data.sources.cityscapes import LABEL_IDS
 from jaxseg.errors import UserError
+from jaxseg.evaluation.data import source_of
 from jaxseg.inference.predictor import Predictor
 from jaxseg.runs import Run
+
+_SERVER_WANTS = {"test": 1525}  # pictures
+
+
+def shortfall(split: str, count: int) -> str | None:
+    """A sentence where `count` pictures of `split` are not what the server takes."""
+    if count == _SERVER_WANTS.get(split):
+        return None
+    wanted = " or ".join(f"all {n} pictures of {s}" for s, n in _SERVER_WANTS.items())
+    return f"This is no submission: the server wants {wanted}."
 
 
 def write_submission(
@@ -42,7 +53,7 @@ def write_submission(
         raise UserError(
             f"{ckpt} was trained on {data['name']}; the server takes Cityscapes alone."
         )
-    source = open_source(data["name"], data["dir"] if data_dir is None else data_dir)
+    source = source_of(run, data_dir)
     check_split(source, split, labelled=False)
     predict = Predictor(run.model(), run.variables(which)[0], run.preprocess)
     names = source.ids(split)

@@ -11,6 +11,8 @@ from jaxseg.data.classes import ClassTable
 from jaxseg.data.pictures import MAKER
 
 _TEXT = ImageFont.load_default(size=14)
+GRID_WIDTH = 1600  # pixels; three pictures of Cityscapes would be 6144
+_TITLES, _TITLE_HEIGHT = ("image", "truth", "prediction"), 24
 
 
 def colourise(label: np.ndarray, table: ClassTable) -> np.ndarray:
@@ -61,11 +63,26 @@ def legend(table: ClassTable, present: Sequence[int]) -> Image.Image:
 def grid(
     images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, table: ClassTable
 ) -> np.ndarray:
-    """A row a sample: image | truth | prediction, uint8 `(n * h, 3 * w, 3)`.
+    """A row a sample: image | truth | prediction, uint8 `(h, w, 3)`, under titles.
 
-    Pixels that are void in the truth are black in the prediction too, for no score
-    counts them.
+    At most `GRID_WIDTH` wide. Pixels that are void in the truth are black in the
+    prediction too, for no score counts them.
     """
     known = np.where(labels < len(table), predictions, labels)
     columns = (images, colourise(labels, table), colourise(known, table))
-    return np.concatenate(np.concatenate(columns, axis=2), axis=0)
+    h, w = labels.shape[1:]
+    width = min(w, GRID_WIDTH // 3)
+    height = max(h * width // w, 1)
+    picture = Image.new(
+        "RGB", (3 * width, _TITLE_HEIGHT + len(images) * height), "white"
+    )
+    draw = ImageDraw.Draw(picture)
+    for column, (title, cells) in enumerate(zip(_TITLES, columns)):
+        at = ((column + 0.5) * width, _TITLE_HEIGHT / 2)
+        draw.text(at, title, fill="black", font=_TEXT, anchor="mm")
+        # Colours of classes are not mixed.
+        how = Image.Resampling.NEAREST if column else Image.Resampling.BOX
+        for row, cell in enumerate(cells):
+            small = Image.fromarray(cell).resize((width, height), how)
+            picture.paste(small, (column * width, _TITLE_HEIGHT + row * height))
+    return np.asarray(picture)

@@ -1,7 +1,7 @@
 """What a run writes while it trains: `metrics.jsonl`, TensorBoard events, a grid."""
 
 import json
-import os
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from PIL import Image
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from jaxseg.files import write_whole
 
 
 class Journal:
@@ -24,10 +26,8 @@ class Journal:
     def __init__(self, folder: Path, step: int) -> None:
         self._folder = folder
         path = folder / "metrics.jsonl"
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_text("".join(kept))
-        unfinished.replace(path)
+        kept = [line for line in _whole_lines(path) if _step_of(line) <= step]
+        write_whole(path, "".join(kept))
         self._lines = path.open("a")
         # Not tensorboardX's SummaryWriter: its thread dies of a full disk, and the
         # next events wait for it for ever.
@@ -83,4 +83,13 @@ def _whole_lines(path: Path) -> list[str]:
     """Lines that end in a newline: a killed process may leave half a last one."""
     if not path.is_file():
         return []
-    return [line for line in path.read_text().splitlines(True) if line.endswith("\n")]
+    lines = path.read_text(errors="replace").splitlines(True)
+    return [line for line in lines if line.endswith("\n")]
+
+
+def _step_of(line: str) -> float:
+    """The step of a line; infinite for one that a power cut left as zero bytes."""
+    try:
+        return json.loads(line.lstrip("\0"))["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -6,16 +6,17 @@ from functools import partial
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from rich.console import Console
 
 from jaxseg import devices
+from jaxseg.checkpoints import Checkpoints
 from jaxseg.data.loaders import Batch, ResidentLoader, epoch_order
 from jaxseg.errors import UserError
-from jaxseg.runs import Checkpoints
 from jaxseg.training.bar import Bar
 from jaxseg.training.journal import Journal
 from jaxseg.training.recipe import Data, Recipe
-from jaxseg.training.resume import items_of
+from jaxseg.training.resume import items_of, note
 from jaxseg.training.step import TrainState
 from jaxseg.training.stopping import StopSignal
 from jaxseg.training.validation import Validation
@@ -39,84 +40,90 @@ class Trainer:
     ) -> None:
         self.recipe, self.data, self.validate = recipe, data, validate
         self.checkpoints, self.journal, self.console = checkpoints, journal, console
+        self._saved = time.monotonic()
 
     def fit(self, state: TrainState, stop: StopSignal) -> bool:
-        """Trains to the last epoch; False if `stop` was requested before."""
-        recipe, settings = self.recipe, self.recipe.settings
-        samples = len(self.data.train.ids)
+        """Trains to the last step; False if `stop` was requested before."""
+        recipe, samples = self.recipe, len(self.data.train.ids)
         step = int(state.step)
-        with Bar(self.console, recipe.total_steps, step) as bar:
-            if step and self._is_due(step) and not self.checkpoints.is_scored(step):
+        with Bar(self.console, recipe, step) as bar:
+            if step and recipe.is_due(step) and not self.checkpoints.is_scored(step):
                 # Stopped between an epoch's last step and its validation.
                 miou = self.validate(state, step, bar)
                 self.checkpoints.delete(step)
                 self._save(state, step, miou)
-            while step < recipe.total_steps:
-                epoch, position = divmod(step, self.recipe.steps_per_epoch)
-                order = epoch_order(recipe.seed, epoch, samples, settings.batch_size)
-                state = self._epoch(state, step, order, position, stop, bar)
+            while step < recipe.last_step:
+                epoch, position = recipe.place(step)
+                batch_size = recipe.settings.batch_size
+                order = epoch_order(recipe.seed, epoch, samples, batch_size)
+                end = min(len(order), position + recipe.last_step - step)
+                rows = range(position, end)
+                state = self._epoch(state, step, order, rows, stop, bar)
                 step = int(state.step)
                 miou = None
-                if self._is_due(step) and not stop.requested:
+                if recipe.is_due(step) and not stop.requested:
                     miou = self.validate(state, step, bar)
-                self._save(state, step, miou)
+                ends = stop.requested or step == recipe.last_step
+                if ends or miou is not None or self._is_time_to_save():
+                    self._save(state, step, miou)
                 if stop.requested:
                     self.checkpoints.wait()
                     self.console.print(
-                        f"Stopped by SIGTERM; step {step} of {recipe.total_steps} is "
+                        f"Stopped by {stop.name}; step {step} of {recipe.last_step} is "
                         "saved. The same command goes on from there."
                     )
                     return False
         self.checkpoints.wait()
+        self.console.print("Trained.")
         return True
-
-    def _is_due(self, step: int) -> bool:
-        """Whether a validation belongs after `step`."""
-        every = self.recipe.settings.eval_every_epochs
-        epoch, position = divmod(step, self.recipe.steps_per_epoch)
-        if not every:
-            return False
-        return (position, epoch % every) == (0, 0) or step == self.recipe.total_steps
 
     def _epoch(
         self,
         state: TrainState,
         step: int,
         order: np.ndarray,
-        position: int,
+        rows: range,
         stop: StopSignal,
         bar: Bar,
     ) -> TrainState:
-        """Takes a step for each row of `order` from `position` on, unless stopped."""
-        settings = self.recipe.settings
-        calls = self._calls(order, position)
+        """Takes a step for each of the `rows` of `order`, unless stopped."""
+        every = self.recipe.settings.log_every_steps
         pending: list[tuple] = []
-        started, waited = time.perf_counter(), 0.0
-        while position < len(order):
-            before = time.perf_counter()
-            call = next(calls)
+        started = before = time.perf_counter()
+        waited = 0.0
+        for taken, call in self._calls(order, rows):
             waited += time.perf_counter() - before
             state, metrics, place = call(state, step)
-            rows = order[position : position + settings.steps_per_call]
-            pending.append((step, rows, metrics, place))
-            position, step = position + len(rows), step + len(rows)
+            pending.append((step, order[taken.start : taken.stop], metrics, place))
+            step += len(taken)
             if len(pending) > 1:  # the host stays one call ahead, no more
                 jax.block_until_ready(pending[-2])
-            last = position == len(order) or stop.is_due(step)
-            if step % settings.log_every_steps < len(rows) or last:
+            last = taken.stop == rows.stop or stop.is_due(step)
+            if step % every < len(taken) or last:
                 self._log(pending, started, waited, bar)
+                # Here, where no metrics are pending: a run that goes on from this
+                # checkpoint writes the lines that this one would have written.
+                if not last and self._is_time_to_save():
+                    self._save(state, step, None)
                 pending, started, waited = [], time.perf_counter(), 0.0
             bar.advance(step)
             if stop.requested:
                 break
+            before = time.perf_counter()
         return state
 
-    def _calls(self, order: np.ndarray, position: int) -> Iterator[TrainCall]:
-        """What takes the steps of the rows from `position` on, in their order."""
+    def _calls(
+        self, order: np.ndarray, rows: range
+    ) -> Iterator[tuple[range, TrainCall]]:
+        """What takes the steps of the `rows` of an epoch's `order`, and which it takes.
+
+        Calls end where those of the whole epoch would.
+        """
         per_call, loader = self.recipe.settings.steps_per_call, self.data.train
         if per_call == 1:
-            for batch in loader.batches(order[position:]):
-                yield partial(self._one_step, batch)
+            batches = loader.batches(order[rows.start : rows.stop])
+            for row, batch in zip(rows, batches):
+                yield range(row, row + 1), partial(self._one_step, batch)
             return
         if not isinstance(loader, ResidentLoader):
             raise UserError(
@@ -124,9 +131,12 @@ class Trainer:
                 "split on the device: set config.data.loader=resident, or 1."
             )
         placed = devices.place(order.astype(np.int32), devices.replicated())
-        for start in range(position, len(order), per_call):
-            stop = min(start + per_call, len(order))
-            yield partial(self._steps, loader.arrays, placed, start, stop)
+        start = rows.start
+        while start < rows.stop:
+            stop = min(start - start % per_call + per_call, rows.stop)
+            call = partial(self._steps, loader.arrays, placed, start, stop)
+            yield range(start, stop), call
+            start = stop
 
     def _one_step(self, batch: Batch, state: TrainState, step: int) -> Taken:
         steps = self.recipe.train_steps
@@ -173,6 +183,15 @@ class Trainer:
             "config.schedule.peak_lr, or look at those files; " + kept + "."
         )
 
+    def _is_time_to_save(self) -> bool:
+        minutes = (time.monotonic() - self._saved) / 60
+        due = minutes >= self.recipe.settings.checkpoint_every_minutes
+        if jax.process_count() == 1:
+            return due
+        return bool(multihost_utils.broadcast_one_to_all(np.asarray(due)))
+
     def _save(self, state: TrainState, step: int, miou: float | None) -> None:
         # Copies, because the next step reuses the buffers of `state`.
-        self.checkpoints.save(step, jax.tree.map(jax.numpy.copy, items_of(state)), miou)
+        items = jax.tree.map(jax.numpy.copy, items_of(state))
+        self.checkpoints.save(step, items, miou, note(self.recipe))
+        self._saved = time.monotonic()

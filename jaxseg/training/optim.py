@@ -17,8 +17,10 @@ def build_schedule(
 
     Without warm-up it is the papers' "poly" policy: step s has the rate
     `peak_lr * (1 - s / total_steps) ** poly_power`. The warm-up rises from
-    `warmup_factor * peak_lr`, and the decay starts where it ends.
+    `warmup_factor * peak_lr`, and the decay starts where it ends; it takes a fifth of
+    the training at most, so that a short one learns something.
     """
+    warmup_steps = min(warmup_steps, total_steps // 5)
     decay = optax.polynomial_schedule(
         peak_lr, 0.0, poly_power, max(total_steps - warmup_steps, 1)
     )

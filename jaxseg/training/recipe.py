@@ -1,8 +1,9 @@
 """A config and the data set that it names, built: every section is arguments."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,12 +18,19 @@ from jaxseg.data.loaders import Loader, epoch_order, load_split
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source, check_split, open_source
 from jaxseg.errors import UserError, call_with_section
+from jaxseg.models.sizes import padded_hw
 from jaxseg.training.epoch import TrainSteps, make_train_steps
 from jaxseg.training.losses import CrossEntropy
 from jaxseg.training.optim import build_optimizer, build_schedule
 from jaxseg.training.step import TrainStep, make_train_step
 
 VALIDATION_SPLIT = "val"
+_MAY_BE_0 = (
+    "max_steps",
+    "checkpoint_every_minutes",
+    "ema_decay",
+    "eval_every_epochs",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,13 @@ class TrainSettings:
         keep_checkpoints: how many of the newest to keep beside the best one.
         ema_decay: a moving average of weights and batch statistics is what is scored,
             kept and used; 0 for none. See `make_train_step`.
+        max_steps: training ends after so many steps, for a trial; 0 for no such end.
+            Rates are those of the whole training.
+        checkpoint_every_minutes: how often a checkpoint is written, beside those after
+            validations and at the end; where metrics are written, at the earliest.
+
+    Raises:
+        UserError: a number is out of its range.
     """
 
     num_epochs: int
@@ -53,6 +68,20 @@ class TrainSettings:
     keep_checkpoints: int = 2
     ema_decay: float = 0.0
     steps_per_call: int = 1
+    max_steps: int = 0
+    checkpoint_every_minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        for key, value in asdict(self).items():
+            least = 0 if key in _MAY_BE_0 else 1
+            if value < least:
+                raise UserError(
+                    f"config.train.{key} is {value}; it must be {least} or more."
+                )
+        if self.ema_decay >= 1:
+            raise UserError(
+                f"config.train.ema_decay is {self.ema_decay}; it must be below 1."
+            )
 
 
 @dataclass
@@ -90,6 +119,8 @@ class Recipe:
     Attributes:
         train_steps: one a size of crop, to be taken in turn.
         train_epoch: the first of them, for many rows of an epoch's order in a call.
+        offset: what is added to a step's number to know where it lies in an epoch; see
+            `build`.
     """
 
     model: nn.Module
@@ -101,15 +132,41 @@ class Recipe:
     train_epoch: TrainSteps
     seed: int
     total_steps: int
+    offset: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches of the training split."""
         return self.total_steps // self.settings.num_epochs
 
+    @property
+    def last_step(self) -> int:
+        """The number of the step that training ends after."""
+        whole = self.total_steps - self.offset
+        return min(whole, self.settings.max_steps or whole)
 
-def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
+    def place(self, step: int) -> tuple[int, int]:
+        """Whole epochs before the step that follows `step`, and steps since."""
+        return divmod(step + self.offset, self.steps_per_epoch)
+
+    def is_due(self, step: int) -> bool:
+        """Whether a validation belongs after `step`."""
+        every = self.settings.eval_every_epochs
+        epoch, position = self.place(step)
+        if not every:
+            return False
+        return (position, epoch % every) == (0, 0) or step == self.last_step
+
+
+def build(
+    config: ConfigDict, samples: int, num_classes: int, offset: int = 0
+) -> Recipe:
     """Builds what `config` describes for a training split of `samples` samples.
+
+    Args:
+        offset: of a run whose batch size was changed, or whose training split: steps
+            go on being counted, while epochs hold another number of them. It is what
+            the count is to be moved by to be one of such epochs, and rates follow it.
 
     Raises:
         UserError: an unknown section, key, name, or a value that does not fit.
@@ -134,6 +191,8 @@ def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
         steps_per_epoch = len(epoch_order(0, 0, samples, settings.batch_size))
         total_steps = steps_per_epoch * settings.num_epochs
         schedule = section(build_schedule, "schedule", total_steps=total_steps)
+        if offset:
+            schedule = _moved(schedule, offset)
         tx = section(build_optimizer, "optim", schedule=schedule)
         preprocess = section(Preprocess, "preprocess")
         loss = section(CrossEntropy, "loss")
@@ -147,6 +206,8 @@ def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
             )
             for augment in augments
         )
+    except UserError:
+        raise
     except (TypeError, ValueError) as error:
         raise UserError(f"config: {error}") from error
     if settings.batch_size % jax.device_count():
@@ -159,9 +220,38 @@ def build(config: ConfigDict, samples: int, num_classes: int) -> Recipe:
             f"config.train.steps_per_call is {settings.steps_per_call}, which needs "
             "crops of one size; leave config.augment.more_crops_hw empty."
         )
-    numbers = config.seed, total_steps
+    numbers = config.seed, total_steps, offset
     epoch = make_train_steps(steps[0])
     return Recipe(model, preprocess, settings, schedule, tx, steps, epoch, *numbers)
+
+
+def fit_to_data(config: ConfigDict, source: Source) -> list[str]:
+    """Sets, in place, what a recipe leaves to the data.
+
+    Returns:
+        What a user should be told, a sentence each.
+    """
+    if config.data.dir:  # the run may be read from elsewhere
+        config.data.dir = str(Path(config.data.dir).expanduser().absolute())
+    if not config.model.num_classes:
+        config.model.num_classes = len(source.table)
+    if source.name != "folder":
+        return []
+    seen = tuple(round(n * config.preprocess.input_scale) for n in source.hw)
+    largest = padded_hw(seen)
+    crop = tuple(config.augment.crop_hw)
+    if len(crop) != 2 or all(n <= most for n, most in zip(crop, largest)):
+        return []
+    fitted = tuple(min(n, most) for n, most in zip(crop, largest))
+    config.augment.crop_hw = fitted
+    return [
+        f"Crops are {fitted[1]}x{fitted[0]} instead of {crop[1]}x{crop[0]} pixels: the "
+        f"network sees pictures of {seen[1]}x{seen[0]}."
+    ]
+
+
+def _moved(schedule: optax.Schedule, offset: int) -> optax.Schedule:
+    return lambda step: schedule(step + offset)
 
 
 def _check_shapes(

@@ -53,15 +53,22 @@ def init_state(
     ema_decay: float = 0.0,
 ) -> TrainState:
     """A state at step 0 with weights drawn from `seed`."""
-
+    draw = partial(_draw, model, tx, seed, hw, ema_decay)
     # It runs once: optimising ESNet's draws took longer than compiling them.
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-    def init() -> TrainState:
-        image = jnp.zeros((1, *hw, 3))
-        variables = model.init(jax.random.key(seed), image, train=False)
-        return state_of(variables, tx, ema_decay)
+    return jax.jit(draw, compiler_options={"xla_backend_optimization_level": 0})()
 
-    return init()
+
+def state_shapes(
+    model: nn.Module, tx: optax.GradientTransformation, ema_decay: float = 0.0
+) -> TrainState:
+    """The shapes and dtypes of what `init_state` returns."""
+    return jax.eval_shape(partial(_draw, model, tx, 0, (64, 64), ema_decay))
+
+
+def _draw(model, tx, seed, hw, ema_decay) -> TrainState:
+    image = jnp.zeros((1, *hw, 3))
+    variables = model.init(jax.random.key(seed), image, train=False)
+    return state_of(variables, tx, ema_decay)
 
 
 def state_of(

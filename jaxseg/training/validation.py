@@ -10,6 +10,7 @@ from jaxseg.evaluation.evaluate import (
     Evaluator,
     is_seen,
     protocol,
+    true_labels,
 )
 from jaxseg.evaluation.scores import Scores
 from jaxseg.inference.pictures import grid
@@ -42,7 +43,12 @@ class Validation:
     def __call__(self, state: TrainState, step: int, bar: Bar) -> float:
         """The mean IoU."""
         source = self._data.source
-        scores = self._evaluate(state.variables, self._data.val, bar.validating)
+        scores = self._evaluate(
+            state.variables,
+            self._data.val,
+            bar.validating,
+            true_labels(source, VALIDATION_SPLIT),
+        )
         result = {
             "step": step,
             "protocol": protocol(
@@ -54,7 +60,11 @@ class Validation:
             ),
             **scores.as_dict(),
         }
-        self._journal.scalars("val", step, {k: result[k] for k in _CURVES})
+        curves = {key: result[key] for key in _CURVES}
+        for name, iou in result["class_iou"].items():
+            if iou is not None:
+                curves[f"iou/{name}"] = iou
+        self._journal.scalars("val", step, curves)
         if devices.is_main():
             self._journal.picture(step, self.pictures(state))
         best = self._run.record["scores"].get("best")
@@ -66,7 +76,7 @@ class Validation:
         return scores.miou
 
     def _say(self, step: int, scores: Scores) -> None:
-        epoch = step // self._recipe.steps_per_epoch
+        epoch, _ = self._recipe.place(step)
         seen = SEEN if is_seen(VALIDATION_SPLIT, self._data.train_split) else ""
         self._console.print(
             f"epoch {epoch}/{self._recipe.settings.num_epochs}  step {step}  "

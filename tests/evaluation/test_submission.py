@@ -9,10 +9,11 @@ import pytest
 from conftest import run
 from PIL import Image
 
+from jaxseg.checkpoints import Checkpoints
 from jaxseg.data.classes import CITYSCAPES
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
-from jaxseg.evaluation.submission import check_submission
+from jaxseg.evaluation.submission import check_submission, shortfall
 from jaxseg.runs import Run, describe
 
 
@@ -32,8 +33,8 @@ def ckpt(cityscapes_tree, tmp_path_factory):
     model = run_.model()
     image = np.zeros((1, 32, 32, 3), np.float32)
     variables = jax.jit(lambda: model.init(jax.random.key(3), image, train=False))()
-    with run_.checkpoints() as checkpoints:
-        checkpoints.save(1, {"variables": variables}, None)
+    with Checkpoints(run_.checkpoint_folder, keep=1) as checkpoints:
+        checkpoints.save(1, {"variables": variables}, None, {})
     return folder
 
 
@@ -43,6 +44,7 @@ def submission(ckpt, tmp_path_factory):
     code, out, err = run("eval.py", f"--ckpt={ckpt}", "--split=val", f"--submit={path}")
     assert code == 0, err
     assert "label ids of 2 pictures, checked" in out
+    assert "This is no submission: the server wants all 1525" in out
     return path
 
 
@@ -120,3 +122,9 @@ def test_only_cityscapes_can_be_submitted(ckpt, tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(record))
     code, _, err = run("eval.py", f"--ckpt={tmp_path}", "--submit=out.zip")
     assert code == 2 and "was trained on streets; the server takes Cityscapes" in err
+
+
+def test_fewer_pictures_than_the_server_wants():
+    assert shortfall("test", 1525) is None
+    for split, count in (("test", 1524), ("val", 500)):
+        assert "the server wants all 1525 pictures of test" in shortfall(split, count)

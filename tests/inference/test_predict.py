@@ -48,7 +48,8 @@ def test_overlay_mixes_and_leaves_void_as_it_is():
 def test_grid_shows_image_truth_and_prediction_side_by_side():
     images = np.full((2, 2, 3, 3), 9, np.uint8)
     predicted = np.full((2, 2, 3), 1, np.uint8)
-    picture = grid(images, np.stack([LABEL, LABEL]), predicted, TABLE)
+    titled = grid(images, np.stack([LABEL, LABEL]), predicted, TABLE)
+    picture = titled[24:]  # under the titles
     assert picture.shape == (4, 9, 3)
     assert (picture[:, :3] == 9).all()
     np.testing.assert_array_equal(picture[2:, 3:6], TABLE.colours()[LABEL])

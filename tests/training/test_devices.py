@@ -138,7 +138,7 @@ def test_two_processes_of_which_one_is_killed(camvid_tree, tmp_path):
         pair(workdir, *arguments)
     )
     assert code == other_code == 0, (err, other_err)
-    assert "Going on from step 8." in out and "Trained." in out
+    assert "Going on from step 8: epoch 2, batch 1 of 8." in out and "Trained." in out
     assert "Trained." not in other_out and "epoch" not in other_out
     process = start("train.py", *arguments, f"--workdir={alone}")
     assert ends([process])[0][0] == 0

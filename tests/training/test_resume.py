@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import PER_EPOCH, SMALL, run, start
 
+from jaxseg.checkpoints import steps_in
 from jaxseg.runs import Run
 
 EPOCHS, STEPS = 3, 3 * PER_EPOCH
@@ -42,11 +44,8 @@ def wait_for(process, condition, seconds=240):
         time.sleep(0.002)
 
 
-def is_in_second_epoch(workdir) -> bool:
-    """Whether the first epoch's checkpoint is whole and the second epoch under way."""
-    whole = (workdir / "checkpoints" / str(PER_EPOCH)).is_dir()
-    steps = [line["step"] for line in lines(workdir)]
-    return whole and PER_EPOCH < max(steps) < 2 * PER_EPOCH
+def is_after(workdir, step) -> bool:
+    return any(line["step"] > step for line in lines(workdir))
 
 
 def final_state(workdir):
@@ -111,17 +110,41 @@ def killed(moment, tmp_path, camvid_tree, *more):
 
 
 def test_kill_in_the_middle_of_an_epoch(camvid_tree, uninterrupted, tmp_path):
-    # Without a validation after the first epoch: the restart has to make up for it, as
-    # after a SIGTERM that came just then.
-    workdir = killed(
-        is_in_second_epoch,
-        tmp_path,
-        camvid_tree,
-        "--config.train.eval_every_epochs=3",
-    )
+    def second_epoch_is_under_way(workdir):
+        """With a checkpoint that was due by time, and steps after it."""
+        inside = range(PER_EPOCH + 1, 2 * PER_EPOCH)
+        whole = [step for step in inside if step in steps_in(workdir / "checkpoints")]
+        return bool(whole) and max(x["step"] for x in lines(workdir)) > max(whole)
+
+    often = "--config.train.checkpoint_every_minutes=0.001"
+    workdir = killed(second_epoch_is_under_way, tmp_path, camvid_tree, often)
+    newest = steps_in(workdir / "checkpoints")[-1]
     out = resume(camvid_tree, workdir)
-    assert f"Going on from step {PER_EPOCH}." in out
-    assert "config.train.eval_every_epochs was 3, is now 1." in out
+    batch = newest - PER_EPOCH + 1
+    assert f"Going on from step {newest}: epoch 2, batch {batch} of {PER_EPOCH}." in out
+    assert "config.train.checkpoint_every_minutes was 0.001, is now 10.0." in out
+    assert_same_end(workdir, uninterrupted)
+
+
+def test_a_trial_of_some_steps_that_is_made_whole(camvid_tree, uninterrupted, tmp_path):
+    workdir, trial = tmp_path / "run", f"--config.train.max_steps={PER_EPOCH}"
+    arguments = train_arguments(camvid_tree, workdir)
+    code, out, err = run("train.py", *arguments, trial)
+    assert code == 0 and "Trained." in out, err
+    # As if it had been stopped between the last step of its epoch and the validation.
+    checkpoint = workdir / "checkpoints" / str(PER_EPOCH)
+    shutil.rmtree(checkpoint / "metrics")
+    about = checkpoint / "about" / "metadata"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "miou": None}))
+    record = (workdir / "metrics.jsonl").read_text().splitlines(True)
+    assert '"val"' in record[-1]
+    (workdir / "metrics.jsonl").write_text("".join(record[:-1]))
+    # And as if a bit of an older checkpoint's score had flipped.
+    older = shutil.copytree(checkpoint, checkpoint.with_name("3"))
+    (older / "metrics").mkdir()
+    (older / "metrics" / "metrics").write_text('{"miou" 0.5}')
+    assert f"Going on from step {PER_EPOCH}: epoch 2" in resume(camvid_tree, workdir)
+    assert (workdir / "damaged" / "3").is_dir()
     assert_same_end(workdir, uninterrupted)
 
 
@@ -133,21 +156,34 @@ def test_kill_in_the_middle_of_a_checkpoint_write(camvid_tree, uninterrupted, tm
     workdir = killed(second_is_being_written, tmp_path, camvid_tree)
     assert not (workdir / "checkpoints" / str(2 * PER_EPOCH)).exists()
     assert Run(workdir).variables("last")[1] == PER_EPOCH
-    assert f"Going on from step {PER_EPOCH}." in resume(camvid_tree, workdir)
+    assert f"Going on from step {PER_EPOCH}: epoch 2" in resume(camvid_tree, workdir)
     assert_same_end(workdir, uninterrupted)
 
 
-def test_sigterm_saves_and_exits_with_0(camvid_tree, uninterrupted, tmp_path):
-    workdir = tmp_path / "run"
-    process = start("train.py", *train_arguments(camvid_tree, workdir))
-    wait_for(process, lambda: any(x["step"] > PER_EPOCH for x in lines(workdir)))
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert "Stopped by SIGTERM" in out
-    saved = Run(workdir).variables("last")[1]
-    assert PER_EPOCH < saved < STEPS
-    assert f"Going on from step {saved}." in resume(camvid_tree, workdir)
+def test_signals_save_and_one_process_trains(camvid_tree, uninterrupted, tmp_path):
+    """SIGTERM in the second epoch exits with 0, Ctrl-C in the third with 130."""
+    workdir, saved = tmp_path / "run", 0
+    arguments = train_arguments(camvid_tree, workdir)
+    for number, name, code in (
+        (signal.SIGTERM, "SIGTERM", 0),
+        (signal.SIGINT, "Ctrl-C", 130),
+    ):
+        process, after = start("train.py", *arguments), saved or PER_EPOCH
+        wait_for(process, lambda after=after: is_after(workdir, after))
+        if not saved:
+            process.send_signal(signal.SIGSTOP)  # so that it is there long enough
+            second = run("train.py", *arguments)
+            process.send_signal(signal.SIGCONT)
+            assert second[0] == 2
+            assert f"is being trained in by process {process.pid} on" in second[2]
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, err
+        assert f"Stopped by {name}; step" in out and "Traceback" not in err
+        assert saved == 0 or f"Going on from step {saved}:" in out
+        saved = Run(workdir).variables("last")[1]
+        assert after < saved < STEPS
+    assert f"Going on from step {saved}:" in resume(camvid_tree, workdir)
     assert_same_end(workdir, uninterrupted)
 
 

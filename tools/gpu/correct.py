@@ -165,21 +165,21 @@ def _restored(name: str) -> dict[str, Any]:
     """Whether a checkpoint gives back the bits that were on the device."""
     import jax
 
-    from jaxseg.runs import Checkpoints
+    from jaxseg import checkpoints
 
-    model = models.create(name)
     image = jax.numpy.zeros((1, 64, 64, 3))
-    init = jax.jit(partial(model.init, train=False))
-    state = {"variables": init(jax.random.key(0), image), "optimizer": {"step": 1}}
+    init = jax.jit(partial(models.create(name).init, train=False))
+    state = {"variables": init(jax.random.key(0), image)}
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(
+        lambda x: x.update(sharding=here), jax.eval_shape(lambda: state)
+    )
     with TemporaryDirectory() as folder:
-        with Checkpoints(Path(folder) / "checkpoints", 1, read_only=False) as kept:
-            kept.save(1, state, None)
+        with checkpoints.Checkpoints(Path(folder), 1) as kept:
+            kept.save(1, {**state, "optimizer": {"step": 1}}, None, {})
             kept.wait()
-            like = jax.eval_shape(lambda: state["variables"])
-            here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-            like = jax.tree.map(lambda x: x.update(sharding=here), like)
-            back = kept.restore(1, {"variables": like})["variables"]
-    pairs = zip(jax.tree.leaves(state["variables"]), jax.tree.leaves(back))
+        back = checkpoints.read(Path(folder), 1, like)
+    pairs = zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True)
     same = all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
     return {"ok": same}
 

@@ -103,6 +103,15 @@ class Folder:
             )
         return image, label
 
+    @property
+    def is_resized(self) -> bool:
+        """Whether `read` may return another size than the files have."""
+        return self._size is not None
+
+    def truth(self, split: str, sample_id: str) -> np.ndarray:
+        """Train ids uint8 `(h, w)` as the label image has them, whatever `size` is."""
+        return self._values.read(self._pairs[split][sample_id][1])
+
     def fingerprint(self, split: str) -> str:
         files = [*self._files]
         for picture, label in self._pairs[split].values():
