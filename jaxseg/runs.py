@@ -18,7 +18,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import SingleDeviceSharding
 
-from jaxseg import checkpoints, devices, models
+from jaxseg import checkpoints, devices, models, weights
 from jaxseg.data.classes import ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
@@ -60,11 +60,19 @@ class Run:
             UserError: it is no run folder, or its `run.json` cannot be read.
         """
         self.folder = Path(folder)
+        if not self.folder.exists():
+            self.folder = weights.folder_of(str(folder)) or self.folder
         path = self.folder / _RECORD
         if not path.is_file():
+            shipped = ", ".join(weights.names())
             raise UserError(
                 f"{folder} is not a run: there is no {_RECORD} in it; give the folder "
-                "that train.py wrote (its --workdir)."
+                "that train.py wrote (its --workdir)"
+                + (
+                    f", or the name of weights that ship: {shipped}."
+                    if shipped
+                    else "."
+                )
             )
         try:
             self.record = json.loads(path.read_text())
@@ -185,6 +193,11 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or none that can be read.
         """
+        if "weights" in self.record:
+            step = self.record["scores"]["best"]["step"]
+            if which not in ("best", "last", step):
+                raise UserError(f"{self.folder.name} ships as step {step} alone.")
+            return weights.read(self.folder, self.record["weights"]["sha256"]), step
         steps = self.find(which)
         side = models.SIZE_LEAST
         image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from rich.console import Console
 
+from jaxseg import weights
 from jaxseg.convert.files import read_state_dict
 from jaxseg.convert.torch import convert_darknet, match_state_dict
 from jaxseg.errors import UserError
@@ -30,9 +31,10 @@ def transfer(
     stays as it was drawn is printed.
 
     Args:
-        source: a run's folder (its best checkpoint is taken); a `.pth` or `.pt` file of
-            the authors' network or of a LiteSeg backbone; Darknet19's `.weights`;
-            or `imagenet`, MobileNetV2's weights from the extra `imagenet`.
+        source: a run's folder (its best checkpoint is taken) or the name of weights
+            that ship; a `.pth` or `.pt` file of the authors' network or of a LiteSeg
+            backbone; Darknet19's `.weights`; or `imagenet`, MobileNetV2's weights from
+            the extra `imagenet`.
         partial: go on although arrays of the network are not in `source` or have
             another shape. A file of a backbone is whole without the rest.
 
@@ -88,7 +90,7 @@ def _read(name: str, source: str) -> tuple[Flat, list[str]]:
             )
         source = str(_imagenet_file())
     path = Path(source).expanduser()
-    if path.is_dir():
+    if path.is_dir() or source in weights.names():
         return flatten_dict(Run(path).variables("best")[0]), []
     if not path.is_file():
         raise UserError(f"--init-from {source}: there is no such run or file.")

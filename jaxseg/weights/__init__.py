@@ -1,0 +1,72 @@
+"""Trained weights that ship with the package, a folder each.
+
+A folder is that of a run without checkpoints: `run.json`, and `weights.safetensors`
+with parameters in float16, and batch statistics, some of which are small, in float32.
+Its name stands for it wherever a run's folder is asked for.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxseg.errors import UserError
+from jaxseg.files import write_whole
+
+FILE = "weights.safetensors"
+_FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The weights that ship."""
+    return sorted(path.parent.name for path in _FOLDER.glob(f"*/{FILE}"))
+
+
+def folder_of(name: str) -> Path | None:
+    """The folder of the weights called `name`, or None."""
+    return _FOLDER / name if name in names() else None
+
+
+def read(folder: Path, sha256: str) -> dict[str, Any]:
+    """`{"params", "batch_stats"}` in float32.
+
+    Raises:
+        UserError: the file is not the one whose checksum was written down.
+    """
+    from safetensors.numpy import load
+
+    content = (folder / FILE).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(
+            f"{folder / FILE} is cut off or was changed: its checksum is not the one "
+            "in run.json. Install jaxseg again."
+        )
+    arrays = {path: a.astype(np.float32) for path, a in load(content).items()}
+    return unflatten_dict(arrays, sep="/")
+
+
+def write(
+    folder: Path, record: Mapping[str, Any], variables: Mapping[str, Any], **about: str
+) -> None:
+    """Makes `folder` one that ships.
+
+    Args:
+        record: of the run that the weights are from.
+        about: what else there is to say of them.
+    """
+    from safetensors.numpy import save
+
+    flat = flatten_dict(variables, sep="/")
+    dtypes = {"params": np.float16, "batch_stats": np.float32}
+    content = save(
+        {path: np.asarray(a, dtypes[path.split("/")[0]]) for path, a in flat.items()}
+    )
+    weights = {"sha256": hashlib.sha256(content).hexdigest(), **about}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / FILE, content)
+    text = json.dumps({**record, "weights": weights}, indent=1)
+    write_whole(folder / "run.json", text + "\n")
