@@ -213,6 +213,8 @@ def _call(flags: argparse.Namespace) -> int:
     # Programs and what was found to be fastest are kept from one process to the next.
     os.environ.setdefault("JAXSEG_CACHE", str(flags.scratch / "cache"))
     os.environ["JAXSEG_GPU_FOLDER"] = str(flags.scratch)
+    # Many processes share the device's memory: none may take most of it beforehand.
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     parts = {"call1": call1, "call2": call2}[flags.command](flags)
     scratch = flags.scratch / flags.command
     outcomes = run_parts(parts, flags.folder, scratch, flags.budget)

@@ -5,7 +5,6 @@ python -m tools.gpu.correct PLAN RESULT, where PLAN is JSON: `networks`, `refere
 """
 
 import json
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -186,14 +185,12 @@ def _restored(name: str) -> dict[str, Any]:
 
 def main() -> None:
     plan, result = json.loads(sys.argv[1]), sys.argv[2]
-    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     arguments = {
         name: ("--worker", name, plan["reference"], json.dumps(plan["inputs"]))
         for name in plan["networks"]
     }
     workers = {
-        name: Held("tools.gpu.correct", *given, environment=environment)
-        for name, given in arguments.items()
+        name: Held("tools.gpu.correct", *given) for name, given in arguments.items()
     }
     deadline: Deadline = wait_for_turn()
     found: dict[str, dict[str, Any]] = {name: {} for name in workers}

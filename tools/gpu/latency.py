@@ -202,13 +202,11 @@ def start(work: Work) -> Held:
 
 
 def _environment(runtime_name: str, flags: str = "") -> dict[str, str]:
-    # Many processes share the device's memory: none may take most of it beforehand.
-    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     if runtime_name != OURS:
-        return {**environment, "JAX_PLATFORMS": "cpu"}  # JAX writes the graph, no more
+        return {**os.environ, "JAX_PLATFORMS": "cpu"}  # JAX writes the graph, no more
     profiled = "" if _platform() == "cpu" else _PROFILED_AS_RUN
     every = f"{os.environ.get('XLA_FLAGS', '')} {flags} {profiled}"
-    return {**environment, "XLA_FLAGS": " ".join(every.split())}
+    return {**os.environ, "XLA_FLAGS": " ".join(every.split())}
 
 
 def measure(works: list[Work], calls: int, result: str) -> None:

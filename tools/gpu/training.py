@@ -172,7 +172,6 @@ def candidates(plan: Plan, result: str) -> None:
 
 
 def _held(arguments: tuple[str, ...], environment: dict[str, str]) -> Held:
-    environment = {**environment, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     return Held("tools.gpu.training", *arguments, environment=environment)
 
 
