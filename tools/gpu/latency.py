@@ -216,8 +216,14 @@ def measure(works: list[Work], calls: int, result: str) -> None:
     rows = {(_title(w), dtype): _row(w, dtype) for w in works for dtype in w.dtypes}
     for row in rows.values():
         row["error"] = "not reached"
-    report = {"format": benchmark.FORMAT, "header": benchmark.header_of_machine()}
-    report |= {"ceilings": {}, "rows": list(rows.values())}
+    header = {"platform": _platform(), "device": "a device that did not answer"}
+    header["command"] = "python -m tools.gpu_run call1 FOLDER"
+    report = {
+        "format": benchmark.FORMAT,
+        "header": benchmark.header_of_machine() | header,
+        "ceilings": {},
+        "rows": list(rows.values()),
+    }
     deadline = wait_for_turn()
     save_result(result, report)
     waiting = Deadline(deadline.left * _WAITING_SHARE)
@@ -228,6 +234,7 @@ def measure(works: list[Work], calls: int, result: str) -> None:
             row["error"] = f"not compiled: {found[name]['error']}"
     machine.answer(_QUESTION_S)
     facts = machine.ask({}, _QUESTION_S)
+    facts.pop("error", None)
     report["ceilings"] = facts.pop("ceilings", {})
     report["header"] |= {**facts, "weights": "drawn, seed 0"}
     groups: dict[tuple[str, Pair, int], list[Work]] = {}
