@@ -32,6 +32,13 @@ def cache(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """Ctrl-C is heard, also where a shell started these tests in its background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="module")
 def quickly_compiled():
     """Leaves out most of XLA's optimisations: for programs that run once or twice."""

@@ -215,6 +215,8 @@ def _call(flags: argparse.Namespace) -> int:
     os.environ["JAXSEG_GPU_FOLDER"] = str(flags.scratch)
     # Many processes share the device's memory: none may take most of it beforehand.
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    if flags.dry_run:  # what is tried is the way, not the speed
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     parts = {"call1": call1, "call2": call2}[flags.command](flags)
     scratch = flags.scratch / flags.command
     outcomes = run_parts(parts, flags.folder, scratch, flags.budget)
