@@ -1,6 +1,7 @@
 """What tests share: the reference folder, a small CamVid tree, scripts as processes."""
 
 import os
+import signal
 import struct
 import subprocess
 import sys
