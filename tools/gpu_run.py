@@ -120,7 +120,7 @@ def call2(flags: argparse.Namespace) -> list[Part]:
             f"each call carries one half, in {flags.packed}, and call1 comes first."
         )
     networks = flags.networks[: flags.trainings]
-    share = 0.7 / len(networks)
+    share = 0.65 / len(networks)
     small = {}
     if flags.dry_run:
         crop = [["augment.crop_hw", [64, 128]], ["train.batch_size", 4]]
@@ -134,7 +134,7 @@ def call2(flags: argparse.Namespace) -> list[Part]:
     )
     text = json.dumps(asdict(plan))
     module = "-m", "tools.gpu.training"
-    measured = Part("candidates", (*module, "candidates", text), 0.3, start="call")
+    measured = Part("candidates", (*module, "candidates", text), 0.35, start="call")
     trainings = [
         Part(
             f"train-{network}",

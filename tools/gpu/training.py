@@ -37,6 +37,7 @@ CANDIDATES = {
 }
 TORCH = "torch"
 _STEPS, _TURNS = 20, 3
+_WAITING_SHARE = 0.7  # of the turn, for those that still compile
 # Of a part's seconds: the rest is for the start, the checkpoint and slower epochs.
 _TRAINING_SHARE, _START_S = 0.9, 12.0
 
@@ -142,7 +143,7 @@ def candidates(plan: Plan, result: str) -> None:
         environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
         processes[network, TORCH] = _held(("--torch", text, network), environment)
     deadline = wait_for_turn()
-    waiting = Deadline(0.6 * deadline.left)
+    waiting = Deadline(_WAITING_SHARE * deadline.left)
     found: dict[str, Any] = {network: {} for network, _ in processes}
     ready = {}
     for (network, name), process in processes.items():
