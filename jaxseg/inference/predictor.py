@@ -125,8 +125,6 @@ class Predictor:
                 "a picture must be uint8 (h, w, 3) or (b, h, w, 3) with at least one "
                 f"pixel, got {image.dtype} {image.shape}."
             )
-        if 0 in image.shape:
-            raise ValueError(f"a picture must have pixels, got none: {image.shape}.")
         batch = image[None] if image.ndim == 3 else image
         y = self.program(*batch.shape[:3])(batch)
         return y[0] if image.ndim == 3 else y

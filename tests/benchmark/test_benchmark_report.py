@@ -82,12 +82,12 @@ def test_best_peer_is_the_fastest_of_the_same_workload():
 
 
 def test_shares_of_the_ceilings_and_what_was_published():
-    shares = latency._shares(row("jaxseg", 80.0), CEILINGS)
+    shares = latency.shares(row("jaxseg", 80.0), CEILINGS)
     # 2 x 2 GMAC and 80 MB in 40 ms are 100 GFLOP/s and 2 GB/s.
     assert shares["arithmetic_share"] == pytest.approx(1.0)
     assert shares["memory_share"] == pytest.approx(0.2)
     assert shares["published"] == "104.2 frames/s, GTX 1080 Ti"
-    assert "published" not in latency._shares(row("torch", 1.0), CEILINGS)
+    assert "published" not in latency.shares(row("torch", 1.0), CEILINGS)
 
 
 def test_published_speed_names_its_size_where_it_is_another():

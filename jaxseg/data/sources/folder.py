@@ -106,11 +106,14 @@ class Folder:
     @property
     def is_resized(self) -> bool:
         """Whether `read` may return another size than the files have."""
-        return self._size is not None
+        return self._description.size is not None
 
     def truth(self, split: str, sample_id: str) -> np.ndarray:
         """Train ids uint8 `(h, w)` as the label image has them, whatever `size` is."""
-        return self._values.read(self._pairs[split][sample_id][1])
+        picture, label = self._pairs[split][sample_id]
+        drawn = isinstance(label, Drawing)  # at the size of its picture
+        hw = read_rgb(picture, picture).shape[:2] if drawn else (0, 0)
+        return self._read_label(label, hw)
 
     def fingerprint(self, split: str) -> str:
         files = [*self._files]

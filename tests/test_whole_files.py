@@ -5,15 +5,12 @@ import os
 import re
 import sys
 
-import numpy as np
 import pytest
 
 from jaxseg import cli
 from jaxseg.benchmark import report
-from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
 from jaxseg.files import write_whole
-from jaxseg.inference.predictor import Predictor
 
 
 def no_room(*_):
@@ -41,13 +38,6 @@ def test_a_benchmark_that_cannot_be_written_says_so_first(tmp_path, monkeypatch)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="choose another --output"):
         report.check_folder(tmp_path / "file" / "x")
-
-
-@pytest.mark.parametrize("shape", [(0, 4, 3), (4, 0, 3), (0, 4, 4, 3), (1, 0, 0, 3)])
-def test_pictures_without_pixels(shape):
-    predictor = Predictor(None, {}, Preprocess())
-    with pytest.raises(ValueError, match="must have pixels"):
-        predictor(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize(
