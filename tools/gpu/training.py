@@ -36,7 +36,7 @@ CANDIDATES = {
     "products": ({"dots": True}, ""),
 }
 TORCH = "torch"
-_STEPS, _TURNS = 20, 3
+_TURNS = 3
 _WAITING_SHARE = 0.7  # of the turn, for those that still compile
 # Of a part's seconds: the rest is for the start, the checkpoint and slower epochs.
 _TRAINING_SHARE, _START_S = 0.9, 12.0
@@ -53,6 +53,7 @@ class Plan:
         overrides: `section.key=value` of the recipe, as JSON values.
         epochs: a number that is fixed beforehand; 0 to have it follow from the rate.
         seconds_each: what a training is given.
+        steps: of each candidate, timed three times.
         torch: networks that PyTorch trains too, for comparison.
         torch_batch, torch_hw: with so many pictures of this size.
     """
@@ -63,6 +64,7 @@ class Plan:
     overrides: tuple[tuple[str, Any], ...] = ()
     epochs: int = 0
     seconds_each: float = 60.0
+    steps: int = 20
     torch: tuple[str, ...] = ("dabnet",)
     torch_batch: int = 16
     torch_hw: tuple[int, int] = (360, 480)
@@ -103,8 +105,8 @@ def hold(plan: Plan, network: str, candidate: str) -> None:
     recipe = build(config, len(data.source.ids(plan.split)), len(data.source.table))
     settings = recipe.settings
     split, n = data.train.arrays, len(data.train.ids)
-    order = np.arange(_STEPS * settings.batch_size, dtype=np.int32) % n
-    order = jax.device_put(order.reshape(_STEPS, -1))
+    order = np.arange(plan.steps * settings.batch_size, dtype=np.int32) % n
+    order = jax.device_put(order.reshape(plan.steps, -1))
     with _lowered(how):
         state = init_state(recipe.model, recipe.tx, 0, (64, 64), settings.ema_decay)
         state, _ = recipe.train_epoch(state, split, order, 0, 2)
@@ -156,7 +158,8 @@ def candidates(plan: Plan, result: str) -> None:
     for network in found:
         for _ in range(_TURNS):
             for name in [name for n, name in ready if n == network]:
-                answer = ready[network, name].ask({"steps": _STEPS}, deadline.left)
+                question = {"steps": plan.steps}
+                answer = ready[network, name].ask(question, deadline.left)
                 if "error" in answer or not np.isfinite(answer["loss"]):
                     ready.pop((network, name)).end()
                     error = answer.get("error", "the loss is not finite")
