@@ -53,6 +53,7 @@ class Plan:
         overrides: `section.key=value` of the recipe, as JSON values.
         epochs: a number that is fixed beforehand; 0 to have it follow from the rate.
         seconds_each: what a training is given.
+        candidates: of `CANDIDATES`, to be compared.
         steps: of each candidate, timed three times.
         torch: networks that PyTorch trains too, for comparison.
         torch_batch, torch_hw: with so many pictures of this size.
@@ -64,6 +65,7 @@ class Plan:
     overrides: tuple[tuple[str, Any], ...] = ()
     epochs: int = 0
     seconds_each: float = 60.0
+    candidates: tuple[str, ...] = tuple(CANDIDATES)
     steps: int = 20
     torch: tuple[str, ...] = ("dabnet",)
     torch_batch: int = 16
@@ -137,9 +139,10 @@ def candidates(plan: Plan, result: str) -> None:
     """Starts all, times those that are ready in turn, and keeps the rates."""
     text, processes = json.dumps(asdict(plan)), {}
     for network in plan.networks:
-        for candidate, (_, flags) in CANDIDATES.items():
+        for candidate in plan.candidates:
+            environment = _environment(CANDIDATES[candidate][1])
             arguments = "--worker", text, network, candidate
-            processes[network, candidate] = _held(arguments, _environment(flags))
+            processes[network, candidate] = _held(arguments, environment)
     for network in plan.torch:
         # There JAX writes the graph, no more.
         environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
