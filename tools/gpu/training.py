@@ -98,6 +98,7 @@ def hold(plan: Plan, network: str, candidate: str) -> None:
     setup()
     import jax
 
+    from jaxseg import devices
     from jaxseg.training.recipe import build, open_data
     from jaxseg.training.step import init_state
 
@@ -108,9 +109,11 @@ def hold(plan: Plan, network: str, candidate: str) -> None:
     settings = recipe.settings
     split, n = data.train.arrays, len(data.train.ids)
     order = np.arange(plan.steps * settings.batch_size, dtype=np.int32) % n
-    order = jax.device_put(order.reshape(plan.steps, -1))
+    # Placed as `train` places them: other places make it another program.
+    order = devices.place(order.reshape(plan.steps, -1), devices.replicated())
     with _lowered(how):
         state = init_state(recipe.model, recipe.tx, 0, (64, 64), settings.ema_decay)
+        state = devices.replicate(state)
         state, _ = recipe.train_epoch(state, split, order, 0, 2)
     jax.block_until_ready(state)
     reply({"ready": True})
@@ -286,8 +289,7 @@ def _chosen(network: str, result: str) -> tuple[str, float]:
 
 def _compile(config: Any, data: Any) -> None:
     """Leaves the program of an epoch in JAX's cache, where `train` will find it."""
-    import jax
-
+    from jaxseg import devices
     from jaxseg.data.loaders import epoch_order
     from jaxseg.training.recipe import build
     from jaxseg.training.step import init_state
@@ -297,10 +299,8 @@ def _compile(config: Any, data: Any) -> None:
     settings = recipe.settings
     order = epoch_order(recipe.seed, 0, samples, settings.batch_size).astype(np.int32)
     state = init_state(recipe.model, recipe.tx, 0, (64, 64), settings.ema_decay)
-    call = recipe.train_epoch.lower(
-        state, data.train.arrays, jax.device_put(order), 0, len(order)
-    )
-    call.compile()
+    state, order = devices.replicate(state), devices.place(order, devices.replicated())
+    recipe.train_epoch.lower(state, data.train.arrays, order, 0, len(order)).compile()
 
 
 def _without_optimizer(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
