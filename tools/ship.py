@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 
 from jaxseg import weights
+from jaxseg.errors import UserError
 from jaxseg.runs import Run
 
 _NOTE = "CamVid is for research: so are weights that were trained on it."
@@ -22,8 +23,11 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--commit", default="HEAD")
     flags = parser.parse_args()
-    run = Run(flags.run)
-    variables, step = run.variables("best")
+    try:
+        run = Run(flags.run)
+        variables, step = run.variables("best")
+    except UserError as error:
+        parser.exit(2, f"error: {error}\n")
     found = subprocess.run(
         ["git", "rev-parse", flags.commit], capture_output=True, text=True, check=True
     )
