@@ -56,7 +56,7 @@ def compiler_options(dtype: "DTypeLike") -> dict[str, int | str]:
     import jax
     import jax.numpy as jnp
 
-    from jaxseg.models.primitives import bfloat16_pays, cpu_info
+    from jaxseg.ops.lowering import bfloat16_pays, cpu_info
 
     if jax.default_backend() != "cpu":
         return {}

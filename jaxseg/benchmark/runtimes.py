@@ -88,7 +88,7 @@ def _jaxseg(work: Workload, how: Mapping[str, Any] | None = None) -> Build:
     from jaxseg.benchmark.workload import load_weights
     from jaxseg.data.preprocess import Preprocess
     from jaxseg.inference.predictor import Predictor
-    from jaxseg.models.primitives import deployed_lowering
+    from jaxseg.ops import deployed_lowering
 
     device = jax.local_devices()[0]
     if device.platform != "cpu":

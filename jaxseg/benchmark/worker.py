@@ -81,9 +81,9 @@ def prepare(
     from jaxseg.benchmark import workload
     from jaxseg.data.preprocess import Preprocess
     from jaxseg.inference.predictor import OUTPUTS, segment
-    from jaxseg.models.primitives import Lowering, lowering
     from jaxseg.models.sizes import padded_hw
     from jaxseg.models.summary import stages
+    from jaxseg.ops import Lowering, lowering
     from jaxseg.runs import Run
 
     given = Workload(**work)

@@ -16,7 +16,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.inference.onnx_graph import NO_EPSILON, Graph, Value
 from jaxseg.inference.predictor import OUTPUTS, deploy, segment
-from jaxseg.models.primitives import Lowering, Pair, lowering
+from jaxseg.ops import Lowering, Pair, lowering
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -292,7 +292,7 @@ def _convert(graph, eqn, x):
 
 
 # What an equation becomes: by its primitive, or by the name of the jitted function that
-# it calls, JAX's own or one that is `primitives.named`.
+# it calls, JAX's own or one that is `ops.named`.
 RULES: dict[str, Rule] = {
     "add": _arithmetic("Add"),
     "argmax": _argmax,

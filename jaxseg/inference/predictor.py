@@ -11,15 +11,15 @@ from flax import linen as nn
 
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.models import fold, pad_to_multiple
-from jaxseg.models.primitives import (
+from jaxseg.models.sizes import padded_hw
+from jaxseg.ops import (
     Lowering,
     Pair,
     current_lowering,
     deployed_lowering,
     lowering,
+    resize_bilinear,
 )
-from jaxseg.models.resize import resize_bilinear
-from jaxseg.models.sizes import padded_hw
 from jaxseg.runtime import compiler_options
 
 OUTPUTS = ("labels", "logits")

@@ -18,15 +18,15 @@ from jaxseg.models.layers import (
     ConvNormAct,
     DepthwiseNormAct,
     Unit,
-    relu,
     then_norm,
 )
-from jaxseg.models.primitives import (
+from jaxseg.ops import (
     Map,
     Parts,
     avg_pool3,
     max_pool2,
     max_pool3,
+    relu,
     splitting_pays,
 )
 

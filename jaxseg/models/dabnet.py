@@ -23,9 +23,8 @@ from jaxseg.models.layers import (
     Upsampler,
     kaiming_normal,
 )
-from jaxseg.models.primitives import avg_pool3, core
-from jaxseg.models.resize import adaptive_avg_pool, resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
+from jaxseg.ops import adaptive_avg_pool, avg_pool3, core, resize_bilinear, resize_head
 
 EPS = 1e-3  # of every batch norm, in the authors' code
 HEADS = ("bilinear", "erf", "spp")

@@ -18,10 +18,9 @@ from jaxseg.models.layers import (
     Network,
     Unit,
     Upsampler,
-    relu,
 )
-from jaxseg.models.primitives import Map, core
 from jaxseg.models.sizes import check_input
+from jaxseg.ops import Map, core, relu
 
 EPS = 1e-3  # of every batch norm, in the authors' code
 

@@ -20,10 +20,9 @@ from jaxseg.models.layers import (
     Unit,
     Upsampler,
     kaiming_normal,
-    relu6,
 )
-from jaxseg.models.primitives import Map, core
 from jaxseg.models.sizes import check_input
+from jaxseg.ops import Map, core, relu6
 
 EPS = 1e-3  # of every batch norm, in the authors' code
 

@@ -10,8 +10,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.models.layers import Conv, Unit, Weights
-from jaxseg.models.primitives import Pair, bfloat16_pays, prepared_kernel
-from jaxseg.models.winograd import Tiles
+from jaxseg.ops import Pair, bfloat16_pays, prepared_kernel
+from jaxseg.ops.winograd import Tiles
 
 
 def fold(
@@ -24,11 +24,11 @@ def fold(
     rounding, done once, in float64. The deployed model is called as the other one, with
     `train=False`; its variables fit `hw` alone.
 
-    What unit becomes what can depend on `primitives.lowering`: fold and call the result
+    What unit becomes what can depend on `ops.lowering`: fold and call the result
     inside the same.
 
     With `dtype=bfloat16` the kernels of convolutions are bfloat16, where that is faster
-    (`primitives.bfloat16_pays`): matrix products read bfloat16 and sum float32. Maps
+    (`ops.bfloat16_pays`): matrix products read bfloat16 and sum float32. Maps
     have the dtype of the image.
     """
     leaves = {

@@ -18,18 +18,19 @@ from jaxseg.models.layers import (
     DepthwiseNormAct,
     Network,
     Unit,
-    relu,
     then_norm,
 )
-from jaxseg.models.primitives import (
+from jaxseg.models.sizes import check_input
+from jaxseg.ops import (
     Map,
     core,
     mean_over_channels,
     mean_over_pixels,
+    relu,
+    resize_bilinear,
+    resize_head,
     splitting_pays,
 )
-from jaxseg.models.resize import resize_bilinear, resize_head
-from jaxseg.models.sizes import check_input
 
 EPS = 1e-5  # of every batch norm
 DECODERS = ("meu", "channel", "naive")

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
-from jaxseg.models.primitives import (
+from jaxseg.ops import (
     Map,
     Pair,
     beside,
@@ -28,25 +28,13 @@ from jaxseg.models.primitives import (
     current_lowering,
     depthwise2d,
     max_pool2,
-    named,
+    prelu,
+    relu,
+    relu6,
 )
+from jaxseg.ops.batch_norm import batch_norm
 
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
-
-
-# XLA:CPU computes a map anew for every operation that reads it unless the last step of
-# it reads two maps: a maximum reads one, a selection has the comparison beside it.
-@named("relu")
-def relu(x: jax.Array) -> jax.Array:
-    """Cuts to 0 and up; the gradient at 0 is 0."""
-    return jnp.where(x <= 0, jnp.zeros((), x.dtype), x)
-
-
-@named("relu6")
-def relu6(x: jax.Array) -> jax.Array:
-    """Cuts to 0..6; there and outside the gradient is 0."""
-    six = jnp.full((), 6, x.dtype)
-    return jnp.where(x <= 0, jnp.zeros((), x.dtype), jnp.where(x >= 6, six, x))
 
 
 # "prelu" has parameters of its own: see `activate`.
@@ -111,7 +99,7 @@ class Unit(nn.Module, kw_only=True):
     def carry(self, x: Map, margin: Pair = (0, 0)) -> Map:
         """What several parts of a unit read, in the folded form in memory once.
 
-        See `primitives.carry`; in training `x` as it is.
+        See `ops.carry`; in training `x` as it is.
         """
         return carry(x, margin) if self.folded else x
 
@@ -137,11 +125,6 @@ def then_norm(conv: Weights, norm: Weights, eps: float) -> Weights:
     gain, shift = affine(norm, eps)
     bias = conv.get("bias", 0.0) * gain + shift
     return {"kernel": conv["kernel"] * gain, "bias": bias}
-
-
-@named("prelu")
-def prelu(x: jax.Array, slope: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, x * slope)
 
 
 class PReLU(Unit):
@@ -190,7 +173,7 @@ class BatchNorm(Unit):
         var = self.variable("batch_stats", "var", jnp.ones, (c,), jnp.float32)
         x = x.astype(jnp.float32)
         if train and not self.is_initializing():
-            y, m, v, n = _batch_norm(self.eps, self.axis_name, x, scale, bias)
+            y, m, v, n = batch_norm(self.eps, self.axis_name, x, scale, bias)
             mean.value += self.momentum * (m - mean.value)
             unbiased = v * (n / jnp.maximum(n - 1, 1))
             var.value += self.momentum * (unbiased - var.value)
@@ -202,47 +185,6 @@ class BatchNorm(Unit):
     def fold(self, weights, hw):
         gain, shift = affine(weights(self.path), self.eps)
         return {"scale": gain, "bias": shift}
-
-
-# Autodiff would keep and re-read several full-size intermediates; written out, the
-# forward and the backward pass are one affine map each beside two channel sums.
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _batch_norm(eps, axis_name, x, scale, bias):
-    """Normalised `x`, and the batch's mean, biased variance and count per channel."""
-    return _batch_norm_fwd(eps, axis_name, x, scale, bias)[0]
-
-
-def _batch_norm_fwd(eps, axis_name, x, scale, bias):
-    count = jnp.float32(x.size // x.shape[-1])
-    sums = _whole_batch(axis_name, (_channel_sum(x), _channel_sum(x * x), count))
-    mean, n = sums[0] / sums[2], sums[2]
-    var = jnp.maximum(sums[1] / n - mean * mean, 0.0)
-    inverse_std = lax.rsqrt(var + eps)
-    gain = scale * inverse_std
-    outputs = (x * gain + (bias - mean * gain), mean, var, n)
-    return outputs, (x, gain, mean, inverse_std, n)
-
-
-def _batch_norm_bwd(eps, axis_name, residuals, cotangents):
-    x, gain, mean, inverse_std, n = residuals
-    g = cotangents[0]  # the statistics only feed running values: no gradient
-    own = _channel_sum(g), _channel_sum(g * x)
-    sum_g, sum_gx = _whole_batch(axis_name, own)
-    slope = -gain * inverse_std**2 * (sum_gx - mean * sum_g) / n
-    offset = -gain * sum_g / n - slope * mean
-    scale_gradient = (own[1] - mean * own[0]) * inverse_std
-    return g * gain + x * slope + offset, scale_gradient, own[0]
-
-
-_batch_norm.defvjp(_batch_norm_fwd, _batch_norm_bwd)
-
-
-def _channel_sum(x):
-    return x.sum(range(x.ndim - 1))
-
-
-def _whole_batch(axis_name, sums):
-    return sums if axis_name is None else lax.psum(sums, axis_name)
 
 
 class Conv(Unit):

@@ -22,9 +22,8 @@ from jaxseg.models.layers import (
     then_norm,
     torch_uniform,
 )
-from jaxseg.models.primitives import Map, core, mean_over_pixels
-from jaxseg.models.resize import resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
+from jaxseg.ops import Map, core, mean_over_pixels, resize_bilinear, resize_head
 
 WIDTH = 96  # of the pyramid's branches and of the decoder
 # Channels that the low-level map is reduced to; None leaves it as it is.

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxseg.models.primitives import named
+from jaxseg.ops import named
 
 # Multiples of the first, from the second on, are heights and widths that every network
 # takes.

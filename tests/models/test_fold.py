@@ -11,9 +11,8 @@ from flax.traverse_util import flatten_dict
 from jaxseg import models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.models.layers import DepthwisePair
-from jaxseg.models.primitives import Lowering, deployed_lowering, lowering
-from jaxseg.models.resize import resize_head
-from jaxseg.models.winograd import Tiles
+from jaxseg.ops import Lowering, deployed_lowering, lowering, resize_head
+from jaxseg.ops.winograd import Tiles
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 

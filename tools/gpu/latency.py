@@ -23,7 +23,7 @@ from jaxseg import models
 from jaxseg.benchmark import latency as benchmark
 from jaxseg.benchmark import timing, workload
 from jaxseg.benchmark.runtimes import OURS, RUNTIMES, Workload
-from jaxseg.models.primitives import Pair
+from jaxseg.ops import Pair
 from jaxseg.runtime import setup
 from tools.gpu.budget import Deadline, save_result, wait_for_turn
 from tools.gpu.held import Held, answer_questions, reply
@@ -151,7 +151,7 @@ def _textbook(work: Work, weights: Any, images: list[np.ndarray]) -> np.ndarray:
 
     from jaxseg.data.preprocess import Preprocess
     from jaxseg.inference.predictor import segment
-    from jaxseg.models.primitives import Lowering, lowering
+    from jaxseg.ops import Lowering, lowering
 
     network, preprocess = models.create(work.network), Preprocess(**PREPROCESS)
     with lowering(Lowering("textbook")), jax.default_matmul_precision("highest"):

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.models import primitives
-from jaxseg.models.primitives import Lowering, lowering
-from jaxseg.models.winograd import TILE, Tiles, convolve, matrices, transform_kernel
+from jaxseg import ops
+from jaxseg.ops import Lowering, lowering
+from jaxseg.ops.winograd import TILE, Tiles, convolve, matrices, transform_kernel
 
 
 def draw(*shape, seed=0):
@@ -56,7 +56,7 @@ def test_convolution(hw, taps, dilation, margin):
 
 
 def prepared(kernel, dtype="float32", **geometry):
-    return primitives.prepared_kernel(kernel, jnp.dtype(dtype), **geometry)
+    return ops.prepared_kernel(kernel, jnp.dtype(dtype), **geometry)
 
 
 def test_kernels_are_transformed_where_that_pays():

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-Pair = tuple[int, int]
+from jaxseg.ops.types import Pair
 
 TILE = 4  # outputs
 # Where the polynomials behind the algorithm are evaluated, beside 0 and infinity: at
@@ -70,6 +70,22 @@ def transform_kernel(kernel: np.ndarray | jax.Array) -> Tiles:
             kernel = xp.moveaxis(xp.tensordot(weights, kernel, (1, axis)), 0, axis)
     # The columns' transform comes last and makes the first axis.
     return Tiles(kernel.swapaxes(0, 1).reshape(-1, *kernel.shape[2:]), taps)
+
+
+def pays(shape: tuple[int, ...]) -> bool:
+    """Whether XLA:CPU is faster so than with its own convolution of such a kernel."""
+    kh, kw, ci, co = shape
+    never = np.inf, np.inf
+    three, five = (128, 128), (64, 64)
+    least = {
+        (3, 3): (128, 64),
+        (3, 1): three,
+        (1, 3): three,
+        (5, 1): five,
+        (1, 5): five,
+    }
+    least_ci, least_co = least.get((kh, kw), never)
+    return ci >= least_ci and co >= least_co
 
 
 # Of its own jit, so that convolutions of the same shapes are traced once.

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import models
-from jaxseg.models import primitives
-from jaxseg.models.primitives import Carrier, Lowering, beside, carry, core, lowering
+from jaxseg import models, ops
+from jaxseg.ops import Carrier, Lowering, beside, carry, core, lowering
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -66,23 +65,23 @@ def test_conv2d(channels, kernel_hw, geometry):
     ci, co = channels
     kernel = draw(*kernel_hw, ci // geometry.get("groups", 1), co, seed=1)
     x = draw(2, 9, 10, ci)
-    assert_same(lambda x, k: primitives.conv2d(x, k, **geometry), x, kernel)
+    assert_same(lambda x, k: ops.conv2d(x, k, **geometry), x, kernel)
     # The stem takes other sizes too than multiples of two.
     even = draw(1, 8, 10, ci)
-    assert_same(lambda x, k: primitives.conv2d(x, k, **geometry), even, kernel)
+    assert_same(lambda x, k: ops.conv2d(x, k, **geometry), even, kernel)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 8, 3), (3, 3, 8, 3), (1, 1, 8, 16)])
 def test_conv2d_of_maps_beside_each_other(shape):
     def ours(x, kernel):
-        return primitives.conv2d(beside([x[..., :6], carry(x[..., 6:])]), kernel)
+        return ops.conv2d(beside([x[..., :6], carry(x[..., 6:])]), kernel)
 
     assert_same(ours, draw(2, 5, 6, 8), draw(*shape, seed=1))
 
 
 def test_conv2d_of_the_mean_over_a_map():
     def ours(x, kernel):
-        return x * primitives.conv2d(primitives.mean_over_pixels(x), kernel)
+        return x * ops.conv2d(ops.mean_over_pixels(x), kernel)
 
     assert_same(ours, draw(2, 5, 6, 8), draw(1, 1, 8, 8, seed=1))
 
@@ -91,7 +90,7 @@ def test_conv2d_of_the_mean_over_a_map():
 @pytest.mark.parametrize("geometry", [{}, dict(stride=2), dict(dilation=(2, 2))])
 def test_depthwise2d_of_a_carrier(margin, geometry):
     def ours(x, kernel):
-        return primitives.depthwise2d(carry(x, margin), kernel, **geometry)
+        return ops.depthwise2d(carry(x, margin), kernel, **geometry)
 
     assert_same(ours, draw(2, 9, 10, 8), draw(3, 3, 1, 8, seed=1))
 
@@ -100,7 +99,7 @@ def test_depthwise2d_of_a_carrier(margin, geometry):
 def test_conv2d_transpose_of_a_carrier(k, co):
     def ours(x, kernel):
         epilogue = jax.nn.relu
-        return primitives.conv2d_transpose(carry(x, (1, 1)), kernel, epilogue)
+        return ops.conv2d_transpose(carry(x, (1, 1)), kernel, epilogue)
 
     assert_same(ours, draw(2, 4, 5, 8), draw(k, k, 8, co, seed=1))
 
@@ -109,14 +108,14 @@ def test_conv2d_transpose_of_a_carrier(k, co):
 def test_conv2d_transpose_to_labels(k, co):
     x, kernel, bias = draw(2, 4, 5, 8), draw(k, k, 8, co, seed=1), draw(co, seed=3)
     with lowering(TEXTBOOK):
-        expected = (primitives.conv2d_transpose(x, kernel) + bias).argmax(-1)
+        expected = (ops.conv2d_transpose(x, kernel) + bias).argmax(-1)
 
     def classes(y):
         return jnp.argmax(y + bias, -1).astype(jnp.uint8)
 
     for how in (TEXTBOOK, *FAST.values()):
         with lowering(how):
-            labels = primitives.conv2d_transpose(x, kernel, classes)
+            labels = ops.conv2d_transpose(x, kernel, classes)
         assert labels.dtype == jnp.uint8
         np.testing.assert_array_equal(labels, expected)
 
@@ -135,11 +134,9 @@ def test_bfloat16_kernels_round_the_operands_and_nothing_else(shape, geometry):
     x, kernel = draw(1, 6, 7, shape[2]), draw(*shape, seed=1)
     rounded = [a.astype(jnp.bfloat16).astype(np.float32) for a in (x, kernel)]
     with lowering(TEXTBOOK):
-        expected = primitives.conv2d(*map(jnp.asarray, rounded), **geometry)
+        expected = ops.conv2d(*map(jnp.asarray, rounded), **geometry)
     with lowering(FAST["cpu"]):
-        ours = primitives.conv2d(
-            jnp.asarray(x), jnp.asarray(kernel, jnp.bfloat16), **geometry
-        )
+        ours = ops.conv2d(jnp.asarray(x), jnp.asarray(kernel, jnp.bfloat16), **geometry)
     assert ours.dtype == jnp.float32
     np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -147,7 +144,7 @@ def test_bfloat16_kernels_round_the_operands_and_nothing_else(shape, geometry):
 @pytest.mark.parametrize("hw", [(8, 10), (7, 9)])
 def test_max_pool3(hw):
     """A network's own maximum over windows, which begin outside the map."""
-    assert_same(lambda x, k: primitives.max_pool3(x) * k, draw(2, *hw, 3), draw(3))
+    assert_same(lambda x, k: ops.max_pool3(x) * k, draw(2, *hw, 3), draw(3))
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="is about XLA:CPU")
@@ -163,7 +160,7 @@ def test_a_map_computed_once_is_fused_into_nothing_that_reads_it():
         _, program = compiled.as_text().split("ENTRY")
         return compiled(x), program.count(" fusion(")
 
-    (expected, fused), (ours, apart) = map(run, (lambda y: y, primitives.computed_once))
+    (expected, fused), (ours, apart) = map(run, (lambda y: y, ops.computed_once))
     assert (fused, apart) == (1, 2)
     np.testing.assert_array_equal(ours, expected)
 

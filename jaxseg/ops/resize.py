@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.models.primitives import Pair, computed_once, current_lowering, named
+from jaxseg.ops.lowering import current_lowering, named
+from jaxseg.ops.maps import computed_once
+from jaxseg.ops.types import Pair
 
 
 def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array:

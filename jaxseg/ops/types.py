@@ -1,0 +1,44 @@
+"""Sizes, the geometry of a convolution, and what follows it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+Pair = tuple[int, int]
+Epilogue = Callable[[jax.Array], jax.Array]
+
+
+class Geometry(NamedTuple):
+    """How a kernel is laid over a map.
+
+    Attributes:
+        stride: pixels from one output to the next.
+        dilation: pixels from one tap to the next, down and across.
+        margin: rows and columns of zeros on each side of the map.
+    """
+
+    stride: int = 1
+    dilation: Pair = (1, 1)
+    margin: Pair = (0, 0)
+
+    def output_hw(self, hw: Pair, kernel_hw: Pair) -> Pair:
+        """Height and width of what a convolution of a map of `hw` returns."""
+        h, w = (
+            (n + 2 * m - d * (k - 1) - 1) // self.stride + 1
+            for n, m, d, k in zip(hw, self.margin, self.dilation, kernel_hw)
+        )
+        return h, w
+
+    def backward_margin(self, kernel_hw: Pair) -> Pair:
+        """Margin of the convolution that computes the input's gradient, at stride 1."""
+        h, w = (
+            d * (k - 1) - m for d, k, m in zip(self.dilation, kernel_hw, self.margin)
+        )
+        return h, w
+
+
+def same_margin(kernel_hw: Pair, dilation: Pair) -> Pair:
+    """The margin that keeps height and width at stride 1."""
+    h, w = (d * (k - 1) // 2 for k, d in zip(kernel_hw, dilation))
+    return h, w

@@ -1,0 +1,55 @@
+"""Transposed convolutions without the zeros that their definition inserts."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxseg.ops.lowering import current_lowering
+from jaxseg.ops.maps import Map, core, padded
+from jaxseg.ops.products import dot
+
+
+def double2(x, kernel, epilogue):
+    """2x2: every pixel becomes a block, which one product gives."""
+    b, h, w, ci = x.shape
+    blocks = dot(x, kernel.transpose(2, 0, 1, 3).reshape(ci, -1))
+    y = epilogue(blocks.reshape(b, h, w, 2, 2, -1)).swapaxes(2, 3)
+    return y.reshape(b, 2 * h, 2 * w, *y.shape[5:])
+
+
+def phases(x: Map, kernel: jax.Array) -> list[jax.Array]:
+    """3x3's outputs at even and odd rows and columns: four of `(b, h, w, co)`.
+
+    One matrix product gives every tap's share; the phases are sums of shifted slices of
+    it, so no zero that was inserted is ever multiplied.
+    """
+    b, h, w, ci = core(x).shape
+    co = kernel.shape[-1]
+    matrix = kernel.transpose(2, 0, 1, 3).reshape(ci, -1)
+    shares = dot(padded(x, (1, 1)), matrix)
+
+    def share(ky, kx, dy, dx):
+        start = (0, 1 + dy, 1 + dx, (3 * ky + kx) * co)
+        return lax.slice(shares, start, (b, start[1] + h, start[2] + w, start[3] + co))
+
+    # Output row 2y takes tap 1 of row y; row 2y + 1 takes 2 of y and 0 of y + 1.
+    taps = {0: [(1, 0)], 1: [(2, 0), (0, 1)]}
+    return [
+        sum(share(ky, kx, dy, dx) for ky, dy in taps[py] for kx, dx in taps[px])
+        for py in (0, 1)
+        for px in (0, 1)
+    ]
+
+
+def interleave(phases: list[jax.Array]) -> jax.Array:
+    b, h, w, c = phases[0].shape
+    # There adding is faster than moving.
+    if c < 64 and current_lowering().platform == "cpu":
+        zero = jnp.zeros((), phases[0].dtype)
+        still = (0, 0, 0)
+        return sum(
+            lax.pad(y, zero, (still, (i, 1 - i, 1), (j, 1 - j, 1), still))
+            for y, (i, j) in zip(phases, ((0, 0), (0, 1), (1, 0), (1, 1)))
+        )
+    rows = [jnp.stack(phases[2 * i : 2 * i + 2], 3) for i in (0, 1)]
+    return jnp.stack(rows, 2).reshape(b, 2 * h, 2 * w, c)
