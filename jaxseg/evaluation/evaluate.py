@@ -17,8 +17,7 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Folder, Source
 from jaxseg.evaluation.scores import Scores, confusion_matrix
 from jaxseg.inference.predictor import deploy, segment
-from jaxseg.ops import deployed_lowering, lowering
-from jaxseg.runtime import compiler_options
+from jaxseg.ops import compiler_options, deployed_lowering, lowering
 
 SEEN = ", SEEN IN TRAINING"
 

@@ -15,12 +15,12 @@ from jaxseg.models.sizes import padded_hw
 from jaxseg.ops import (
     Lowering,
     Pair,
+    compiler_options,
     current_lowering,
     deployed_lowering,
     lowering,
     resize_bilinear,
 )
-from jaxseg.runtime import compiler_options
 
 OUTPUTS = ("labels", "logits")
 _SIZES_KEPT = 8  # programs

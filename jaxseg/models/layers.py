@@ -20,8 +20,8 @@ from jax.typing import DTypeLike
 from jaxseg.ops import (
     Map,
     Pair,
-    beside,
     carry,
+    concatenate,
     conv2d,
     conv2d_transpose,
     core,
@@ -94,7 +94,7 @@ class Unit(nn.Module, kw_only=True):
 
         In training they are copied into one array: a step gained nothing without it.
         """
-        return beside(maps) if self.folded else core(beside(maps))
+        return concatenate(maps) if self.folded else core(concatenate(maps))
 
     def carry(self, x: Map, margin: Pair = (0, 0)) -> Map:
         """What several parts of a unit read, in the folded form in memory once.

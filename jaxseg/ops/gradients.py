@@ -6,40 +6,46 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops import sums, textbook, winograd
+from jaxseg.ops import sums, textbook
 from jaxseg.ops.maps import padded
 from jaxseg.ops.products import pixel_products
 from jaxseg.ops.taps import side_by_side, tap_views
-from jaxseg.ops.types import Geometry
+from jaxseg.ops.types import Geometry, core
 from jaxseg.ops.upsample import interleave, phases
+
+
+def convolution(geometry, x, kernel, groups):
+    # XLA:CPU takes up to twice as long for odd numbers of channels.
+    ci, co = kernel.shape[2:]
+    more_ci, more_co = (-ci % 4, -co % 8) if co % 8 else (0, 0)
+    x = jnp.pad(core(x), [(0, 0)] * 3 + [(0, more_ci)])
+    kernel = jnp.pad(kernel, [(0, 0)] * 2 + [(0, more_ci), (0, more_co)])
+    return _convolution(geometry, x, kernel.astype(x.dtype))[..., :co]
 
 
 # XLA:CPU computes the weight gradient of a convolution up to 4 times slower than the
 # same sum written as one matrix product over the shifted inputs; with few channels the
 # two are equal.
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def conv2d_cpu(geometry, x, kernel):
-    stride, dilation, margin = geometry
-    plain = stride == 1 and kernel.dtype == jnp.float32
-    if plain and winograd.pays(kernel.shape):
-        tiles = winograd.transform_kernel(kernel)
-        return winograd.convolve(x, tiles, dilation, margin)
-    return textbook.conv2d(geometry, x, kernel)
+def _convolution(geometry, x, kernel):
+    return textbook.forward_convolution(geometry, x, kernel)
 
 
-def _conv2d_cpu_fwd(geometry, x, kernel):
-    return conv2d_cpu(geometry, x, kernel), (x, kernel)
+def _convolution_fwd(geometry, x, kernel):
+    return _convolution(geometry, x, kernel), (x, kernel)
 
 
-def _conv2d_cpu_bwd(geometry, residuals, g):
+def _convolution_bwd(geometry, residuals, g):
     x, kernel = residuals
     stride, dilation, _ = geometry
     other = geometry.backward_margin(kernel.shape[:2])
     if stride == 1 and min(other) >= 0:
         turned = kernel[::-1, ::-1].swapaxes(2, 3)
-        x_gradient = conv2d_cpu(Geometry(1, dilation, other), g, turned)
+        x_gradient = _convolution(Geometry(1, dilation, other), g, turned)
     else:
-        _, pullback = jax.vjp(lambda x: textbook.conv2d(geometry, x, kernel), x)
+        _, pullback = jax.vjp(
+            lambda x: textbook.lax_convolution(geometry, x, kernel), x
+        )
         (x_gradient,) = pullback(g)
     kernel_gradient = _kernel_gradient(geometry, x, kernel.shape, g)
     return x_gradient, kernel_gradient.astype(kernel.dtype)
@@ -62,24 +68,28 @@ def _kernel_gradient(geometry, x, shape, g):
     return pixel_products(side_by_side(seen, kw), g).reshape(shape)
 
 
-conv2d_cpu.defvjp(_conv2d_cpu_fwd, _conv2d_cpu_bwd)
+_convolution.defvjp(_convolution_fwd, _convolution_bwd)
+
+
+def depthwise(geometry, x, kernel):
+    return _depthwise(geometry, core(x), kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def depthwise_cpu(geometry, x, kernel):
-    return sums.depthwise2d(geometry, x, kernel)
+def _depthwise(geometry, x, kernel):
+    return sums.depthwise(geometry, x, kernel)
 
 
-def _depthwise_cpu_fwd(geometry, x, kernel):
-    return sums.depthwise2d(geometry, x, kernel), (x, kernel)
+def _depthwise_fwd(geometry, x, kernel):
+    return sums.depthwise(geometry, x, kernel), (x, kernel)
 
 
-def _depthwise_cpu_bwd(geometry, residuals, g):
+def _depthwise_bwd(geometry, residuals, g):
     x, kernel = residuals
     if geometry.stride == 1:
-        x_gradient = sums.depthwise2d(geometry, g, kernel[::-1, ::-1])
+        x_gradient = sums.depthwise(geometry, g, kernel[::-1, ::-1])
     else:
-        _, pullback = jax.vjp(lambda x: sums.depthwise2d(geometry, x, kernel), x)
+        _, pullback = jax.vjp(lambda x: sums.depthwise(geometry, x, kernel), x)
         (x_gradient,) = pullback(g)
     by_tap = _depthwise_kernel_gradient(geometry, x, kernel.shape[:2], g)
     return x_gradient, by_tap.reshape(kernel.shape).astype(kernel.dtype)
@@ -113,27 +123,31 @@ def _depthwise_kernel_gradient(geometry, x, kernel_hw, g):
     return jnp.stack([total.sum((0, 1)) for total in totals])
 
 
-depthwise_cpu.defvjp(_depthwise_cpu_fwd, _depthwise_cpu_bwd)
+_depthwise.defvjp(_depthwise_fwd, _depthwise_bwd)
+
+
+def transposed(x, kernel, epilogue):
+    return epilogue(_transposed(core(x), kernel))
 
 
 # The gradients are written out because XLA:CPU is slow at those of the phases.
 @jax.custom_vjp
-def conv2d_transpose(x, kernel):
+def _transposed(x, kernel):
     return interleave(phases(x, kernel))
 
 
-def _conv2d_transpose_fwd(x, kernel):
-    return conv2d_transpose(x, kernel), (x, kernel)
+def _transposed_fwd(x, kernel):
+    return _transposed(x, kernel), (x, kernel)
 
 
-def _conv2d_transpose_bwd(residuals, g):
+def _transposed_bwd(residuals, g):
     x, kernel = residuals
     geometry = Geometry(2, (1, 1), (1, 1))
-    x_gradient = textbook.conv2d(geometry, g, kernel.transpose(0, 1, 3, 2))
+    x_gradient = textbook.lax_convolution(geometry, g, kernel.transpose(0, 1, 3, 2))
     taps = tap_views(geometry, (3, 3), x.shape[1:3], padded(g, (1, 1)))
     by_tap = pixel_products(x, side_by_side(taps, 3))
     by_tap = by_tap.reshape(x.shape[-1], 3, 3, -1)
     return x_gradient, by_tap.transpose(1, 2, 0, 3).astype(kernel.dtype)
 
 
-conv2d_transpose.defvjp(_conv2d_transpose_fwd, _conv2d_transpose_bwd)
+_transposed.defvjp(_transposed_fwd, _transposed_bwd)

@@ -1,4 +1,4 @@
-"""Maps as they lie in memory: once, with zeros around them, in parts."""
+"""Maps that are written to memory once, with zeros around them, or kept in parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import numpy as np
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from jaxseg.ops.lowering import current_lowering
-from jaxseg.ops.types import Pair
+from jaxseg.ops.dispatch import operation
+from jaxseg.ops.types import Map, Pair, StoredMap, core
 
 
 @jax.jit
@@ -20,7 +20,7 @@ def _identity(x):
 
 
 def computed_once(x: jax.Array) -> jax.Array:
-    """`x`, which is in memory before anything reads it.
+    """Writes `x` to memory, so that XLA does not compute it again in each reader.
 
     XLA:CPU takes `lax.optimization_barrier` away before it decides what to fuse (seen
     with jaxlib 0.10.2). The call of a function that must not be inlined stays, and
@@ -32,11 +32,17 @@ def computed_once(x: jax.Array) -> jax.Array:
         return _identity(x)
 
 
-@dataclass(frozen=True)
-class Carrier:
-    """A map that lies in memory with zeros around it, as convolutions want it.
+@operation
+def in_memory(x: jax.Array) -> jax.Array:
+    """`x`, where the lowering has barriers `computed_once`."""
+    return x
 
-    XLA:CPU computes an expression anew for every consumer, and pads by copying: a
+
+@dataclass(frozen=True)
+class Carrier(StoredMap):
+    """A map that is stored with zeros around it, so that convolutions need not pad.
+
+    XLA:CPU computes an expression again for every consumer, and pads by copying: a
     carrier is computed once, and what reads it reads slices.
 
     Attributes:
@@ -68,15 +74,23 @@ class Carrier:
         )
         return self.padded[:, top : h - top, left : w - left]
 
+    def whole(self) -> jax.Array:
+        return self.window((0, 0))
+
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(StoredMap):
     """Maps side by side along the channels, without the copy of a concatenation.
 
     A 1x1 convolution of them is a sum of one a map.
     """
 
-    maps: "tuple[Map, ...]"
+    maps: tuple[Map, ...]
+
+    @classmethod
+    def of(cls, maps: Sequence[Map]) -> "Parts":
+        nested = (x.maps if isinstance(x, Parts) else (x,) for x in maps)
+        return cls(tuple(chain.from_iterable(nested)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,40 +104,30 @@ class Parts:
         """The rows of a 1x1 convolution's matrix, `(c, co)`, that each map has."""
         return jnp.split(matrix, np.cumsum([x.shape[-1] for x in self.maps])[:-1])
 
-
-Map = jax.Array | Carrier | Parts
-
-
-def splitting_pays() -> bool:
-    """Whether maps are better kept apart than as channels of a wider one."""
-    return current_lowering().platform == "cpu"
+    def whole(self) -> jax.Array:
+        return jnp.concatenate([core(part) for part in self.maps], -1)
 
 
-def beside(maps: Sequence[Map]) -> Map:
+@operation
+def concatenate(maps: Sequence[Map]) -> Map:
     """Maps as one, side by side along the channels."""
-    nested = (x.maps if isinstance(x, Parts) else (x,) for x in maps)
-    parts = Parts(tuple(chain.from_iterable(nested)))
-    return parts if splitting_pays() else core(parts)
+    return jnp.concatenate([core(x) for x in maps], -1)
 
 
-def core(x: Map) -> jax.Array:
-    """The map itself, `(b, h, w, c)`."""
-    if isinstance(x, Parts):
-        return jnp.concatenate([core(part) for part in x.maps], -1)
-    return x.window((0, 0)) if isinstance(x, Carrier) else x
-
-
+@operation
 def carry(x: Map, margin: Pair = (0, 0)) -> Map:
-    """`x`, computed once for all that reads it, with zeros `margin` wide around it.
+    """`x`, where the lowering has barriers in memory with zeros `margin` wide around.
 
-    Where the lowering has no barriers it is `x` as it was.
+    Several operations can then read it, and none computes it again.
     """
+    return x
+
+
+def carried(x: Map, margin: Pair = (0, 0)) -> Map:
     if isinstance(x, Parts):
         return Parts(tuple(carry(part, margin) for part in x.maps))
     if isinstance(x, Carrier) and x.has(margin):
         return x
-    if not current_lowering().barriers:
-        return core(x)
     return Carrier(padded(x, margin), margin)
 
 
@@ -131,5 +135,4 @@ def padded(x: Map, margin: Pair) -> jax.Array:
     """`(b, h + 2 * mh, w + 2 * mw, c)`: the map with zeros around it."""
     if isinstance(x, Carrier) and x.has(margin):
         return x.window(margin)
-    wide = jnp.pad(core(x), [(0, 0), *((m, m) for m in margin), (0, 0)])
-    return computed_once(wide) if current_lowering().barriers else wide
+    return in_memory(jnp.pad(core(x), [(0, 0), *((m, m) for m in margin), (0, 0)]))

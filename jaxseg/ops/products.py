@@ -6,10 +6,10 @@ import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
-from jaxseg.ops.maps import computed_once, padded
+from jaxseg.ops.maps import Parts, computed_once, padded
 from jaxseg.ops.taps import side_by_side, tap_views
 from jaxseg.ops.textbook import NHWC
-from jaxseg.ops.types import Pair
+from jaxseg.ops.types import Pair, core
 
 
 def operand(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
@@ -36,7 +36,11 @@ def dot(x: jax.Array, matrix: jax.Array, dtype: DTypeLike | None = None) -> jax.
     return y.reshape(*x.shape[:-1], -1).astype(dtype or x.dtype)
 
 
-def pointwise(x, matrix, groups):
+def pointwise(geometry, x, kernel, groups):
+    matrix = kernel[0, 0]
+    if isinstance(x, Parts) and groups == 1:
+        return sum(map(dot, map(core, x.maps), x.split(matrix)))
+    x = core(x)
     if groups == 1:
         return dot(x, matrix)
     b, h, w, ci = x.shape
@@ -50,7 +54,7 @@ def pointwise(x, matrix, groups):
     return y.swapaxes(0, 1).reshape(b, h, w, -1).astype(x.dtype)
 
 
-def conv2d_dots(geometry, x, kernel):
+def product_a_tap(geometry, x, kernel, groups):
     """One product gives every pixel's share in every tap; shifted, they are summed.
 
     With a stride every phase of the pixels has a product of its own, with the taps that
@@ -77,7 +81,7 @@ def conv2d_dots(geometry, x, kernel):
     return total
 
 
-def conv2d_stacked(geometry, x, kernel):
+def stacked(geometry, x, kernel, groups):
     """Taps are copied beside each other, as operands of one product.
 
     With a stride all of them, else those of a row: the rows' shares are summed after.
@@ -97,8 +101,9 @@ def conv2d_stacked(geometry, x, kernel):
     return sum(row[:, top : top + h] for top, row in zip(starts, rows))
 
 
-def conv2d_stem(x, kernel):
+def stem(geometry, x, kernel, groups):
     """3x3 of few channels, as one product for four neighbouring pixels."""
+    x = core(x)
     b, h, w, c = x.shape
     n, groups = 4, -(-w // 4)
     wide = jnp.pad(x, [(0, 0), (1, 1), (1, (groups + 1) * n - w - 1), (0, 0)])
@@ -116,8 +121,9 @@ def conv2d_stem(x, kernel):
     return y.reshape(b, h, groups * n, -1)[:, :, :w]
 
 
-def conv2d_stem2(x, kernel):
+def stem_stride2(geometry, x, kernel, groups):
     """3x3 at stride 2 of few channels, as 2x2 of the four pixels of each 2x2 block."""
+    x = core(x)
     b, h, w, c = x.shape
     x = jnp.pad(x, [(0, 0), (0, h % 2), (0, w % 2), (0, 0)])
     blocks = x.reshape(b, -(-h // 2), 2, -(-w // 2), 2, c).transpose(0, 1, 3, 2, 4, 5)

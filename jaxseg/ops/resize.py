@@ -1,14 +1,14 @@
 """Bilinear resizing and adaptive pooling of maps, as PyTorch computes them."""
 
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxseg.ops.lowering import current_lowering, named
+from jaxseg.ops.dispatch import named, operation
 from jaxseg.ops.maps import computed_once
 from jaxseg.ops.types import Pair
 
@@ -25,10 +25,18 @@ def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array
     def resize(x):
         for axis, size in ((1, hw[0]), (2, hw[1])):
             if x.shape[axis] != size:
-                x = _interpolate((axis, x.shape[axis], size, align_corners), x)
+                spec = Interpolation(axis, x.shape[axis], size, align_corners)
+                x = _interpolate(spec, x)
         return x
 
     return resize(x)
+
+
+@operation
+def resize_labels(logits: jax.Array, hw: Pair, align_corners: bool) -> jax.Array:
+    """The classes of the largest of the resized logits: uint8 `(b, *hw)`."""
+    logits = resize_bilinear(logits, hw, align_corners=align_corners)
+    return jnp.argmax(logits, -1).astype(jnp.uint8)
 
 
 def resize_head(
@@ -38,18 +46,28 @@ def resize_head(
 
     Classes are uint8 `(b, *hw)`.
     """
-    if not labels:
-        return resize_bilinear(logits, hw, align_corners=align_corners)
-    steps = [_steps(n, new, align_corners) for n, new in zip(logits.shape[1:3], hw)]
-    if current_lowering().platform == "textbook" or None in steps:
-        logits = resize_bilinear(logits, hw, align_corners=align_corners)
-        return jnp.argmax(logits, -1).astype(jnp.uint8)
-    return _resize_labels(logits, hw, *steps)
+    if labels:
+        return resize_labels(logits, hw, align_corners)
+    return resize_bilinear(logits, hw, align_corners=align_corners)
 
 
-def _shifted(axis: int, new_size: int, steps: "Steps", x: jax.Array) -> jax.Array:
-    """Interpolates along `axis` by slices, where XLA:CPU would gather by pixel."""
-    size, m = x.shape[axis], _FARTHEST
+class Interpolation(NamedTuple):
+    """Which axis of a map is brought from which size to which."""
+
+    axis: int
+    size: int
+    new_size: int
+    align_corners: bool
+
+
+def is_near_to_whole(spec: Interpolation, x: jax.Array) -> bool:
+    """Whether `shifted` can interpolate so: see `_steps`."""
+    return _steps(*spec[1:]) is not None
+
+
+def shifted(spec: Interpolation, x: jax.Array) -> jax.Array:
+    """Interpolates by slices, where XLA:CPU would gather by pixel."""
+    steps, axis, size, m = _steps(*spec[1:]), spec.axis, spec.size, _FARTHEST
     wide = jnp.pad(x, [(m, m) if a == axis else (0, 0) for a in range(4)], "edge")
     wide = computed_once(wide)
     phases = [
@@ -62,7 +80,7 @@ def _shifted(axis: int, new_size: int, steps: "Steps", x: jax.Array) -> jax.Arra
     ]
     shape = (*x.shape[:axis], -1, *x.shape[axis + 1 :])
     y = jnp.stack(phases, axis + 1).reshape(shape)
-    return lax.slice_in_dim(y, 0, new_size, axis=axis)
+    return lax.slice_in_dim(y, 0, spec.new_size, axis=axis)
 
 
 # For each of the pixels that a pixel becomes, which neighbours it is interpolated from:
@@ -71,6 +89,7 @@ Steps = list[list[tuple[int, np.ndarray]]]
 _FARTHEST = 2  # beyond which the shifts are too many to be fast
 
 
+@cache
 def _steps(size: int, new_size: int, align_corners: bool) -> Steps | None:
     """Interpolation as shifts: new pixel `q * factor + p` looks at `q + offset`.
 
@@ -95,9 +114,16 @@ def _steps(size: int, new_size: int, align_corners: bool) -> Steps | None:
     return steps
 
 
-def _resize_labels(logits: jax.Array, hw: Pair, down: Steps, across: Steps):
+def labels_are_near_to_whole(logits: jax.Array, hw: Pair, align_corners: bool) -> bool:
+    sizes = zip(logits.shape[1:3], hw)
+    return all(_steps(n, new, align_corners) is not None for n, new in sizes)
+
+
+def labels_by_phases(logits: jax.Array, hw: Pair, align_corners: bool) -> jax.Array:
     """Rows first, then columns and the running maximum, one phase after the other."""
     b, h, w, k = logits.shape
+    down = _steps(h, hw[0], align_corners)
+    across = _steps(w, hw[1], align_corners)
     m = _FARTHEST
     z = logits.transpose(0, 3, 1, 2)
     z = jnp.pad(z, [(0, 0), (0, 0), (m, m), (m, m)], "edge")
@@ -150,30 +176,30 @@ def _neighbours(size: int, new_size: int, align_corners: bool):
     return low, np.minimum(low + 1, size - 1), (source - low).astype(np.float32)
 
 
+@operation
+def interpolate(spec: Interpolation, x: jax.Array) -> jax.Array:
+    low, high, share = _neighbours(*spec[1:])
+    share = share.reshape([-1 if a == spec.axis else 1 for a in range(4)])
+    first, second = jnp.take(x, low, spec.axis), jnp.take(x, high, spec.axis)
+    return first + (second - first) * share.astype(x.dtype)
+
+
 # Autodiff would scatter, pixel by pixel on a CPU; the gradient is one matrix product.
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _interpolate(geometry, x):
-    axis, *sizes = geometry
-    steps = _steps(*sizes)
-    if steps is not None and current_lowering().platform == "cpu":
-        return _shifted(axis, sizes[1], steps, x)
-    low, high, share = _neighbours(*sizes)
-    share = share.reshape([-1 if a == axis else 1 for a in range(4)]).astype(x.dtype)
-    first, second = jnp.take(x, low, axis), jnp.take(x, high, axis)
-    return first + (second - first) * share
+def _interpolate(spec, x):
+    return interpolate(spec, x)
 
 
-def _interpolate_fwd(geometry, x):
-    return _interpolate(geometry, x), None
+def _interpolate_fwd(spec, x):
+    return _interpolate(spec, x), None
 
 
-def _interpolate_bwd(geometry, _, g):
-    axis, size, *_ = geometry
-    low, high, share = _neighbours(*geometry[1:])
-    matrix = np.zeros((len(low), size), np.float32)
+def _interpolate_bwd(spec, _, g):
+    low, high, share = _neighbours(*spec[1:])
+    matrix = np.zeros((len(low), spec.size), np.float32)
     np.add.at(matrix, (np.arange(len(low)), low), 1 - share)
     np.add.at(matrix, (np.arange(len(low)), high), share)
-    return (_along(axis, matrix, g),)
+    return (_along(spec.axis, matrix, g),)
 
 
 _interpolate.defvjp(_interpolate_fwd, _interpolate_bwd)

@@ -6,7 +6,7 @@ from jaxseg.ops.maps import Parts, padded
 from jaxseg.ops.taps import tap_views
 
 
-def conv2d(geometry, x, kernel):
+def convolution(geometry, x, kernel, groups):
     """The shares of every tap and input channel, which all outputs of a pixel sum.
 
     In two sums, for each addition waits for the one before.
@@ -26,7 +26,7 @@ def conv2d(geometry, x, kernel):
 
 
 # XLA:CPU's grouped convolution is a naive loop, 40 times slower than these sums.
-def depthwise2d(geometry, x, kernel):
+def depthwise(geometry, x, kernel):
     stride, _, margin = geometry
     wide = padded(x, margin)
     out_hw = tuple(-(-(n - 2 * m) // stride) for n, m in zip(wide.shape[1:3], margin))

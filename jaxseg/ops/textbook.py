@@ -4,34 +4,66 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops.lowering import named
+from jaxseg.ops.dispatch import named, operation
+from jaxseg.ops.types import Epilogue, Geometry
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
 
-def conv2d(geometry, x, kernel, groups=1):
-    stride, dilation, margin = geometry
+def lax_convolution(
+    geometry: Geometry, x: jax.Array, kernel: jax.Array, groups: int = 1
+) -> jax.Array:
+    """Convolves `(b, h, w, ci)` with `(kh, kw, ci / groups, co)`."""
     return lax.conv_general_dilated(
         x,
         kernel.astype(x.dtype),
-        (stride, stride),
-        [(m, m) for m in margin],
-        rhs_dilation=dilation,
+        (geometry.stride, geometry.stride),
+        [(m, m) for m in geometry.margin],
+        rhs_dilation=geometry.dilation,
         dimension_numbers=NHWC,
         feature_group_count=groups,
     )
 
 
-def conv2d_transpose(x, kernel):
+@operation
+def convolution(
+    geometry: Geometry, x: jax.Array, kernel: jax.Array, groups: int
+) -> jax.Array:
+    """Convolves `(b, h, w, ci)` with `(kh, kw, ci / groups, co)`."""
+    return lax_convolution(geometry, x, kernel, groups)
+
+
+@operation
+def forward_convolution(
+    geometry: Geometry, x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """`convolution` without groups where the gradient is not taken from its form."""
+    return lax_convolution(geometry, x, kernel)
+
+
+@operation
+def depthwise(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves each channel of `(b, h, w, c)` with its own of `(kh, kw, 1, c)`."""
+    return lax_convolution(geometry, x, kernel, x.shape[-1])
+
+
+@operation
+def transposed(x: jax.Array, kernel: jax.Array, epilogue: Epilogue) -> jax.Array:
+    """Convolves with a zero inserted behind every row and column, then `epilogue`.
+
+    The result has twice the height and width of `x`.
+    """
     k = kernel.shape[0]
     pads = ((k - 1 - k // 3, k - 1),) * 2
-    return lax.conv_general_dilated(
-        x,
-        kernel[::-1, ::-1].astype(x.dtype),
-        (1, 1),
-        pads,
-        lhs_dilation=(2, 2),
-        dimension_numbers=NHWC,
+    return epilogue(
+        lax.conv_general_dilated(
+            x,
+            kernel[::-1, ::-1].astype(x.dtype),
+            (1, 1),
+            pads,
+            lhs_dilation=(2, 2),
+            dimension_numbers=NHWC,
+        )
     )
 
 
@@ -69,7 +101,12 @@ def max_pool2(x: jax.Array) -> jax.Array:
     return jnp.where(left >= right, left, right)
 
 
-def max_pool3(x):
+@operation
+def max_pool3(x: jax.Array) -> jax.Array:
+    """Maximum of 3x3 windows at stride 2: `(b, h, w, c) -> (b, h/2, w/2, c)`, up.
+
+    Windows begin one pixel outside the map, where nothing is.
+    """
     window = (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
     return lax.reduce_window(x, -jnp.inf, lax.max, *window)
 

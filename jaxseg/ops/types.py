@@ -1,4 +1,4 @@
-"""Sizes, the geometry of a convolution, and what follows it."""
+"""Sizes, maps, the geometry of a convolution, and what follows it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -42,3 +42,19 @@ def same_margin(kernel_hw: Pair, dilation: Pair) -> Pair:
     """The margin that keeps height and width at stride 1."""
     h, w = (d * (k - 1) // 2 for k, d in zip(kernel_hw, dilation))
     return h, w
+
+
+class StoredMap:
+    """A map that is not one array of its own: see `jaxseg.ops.maps`."""
+
+    def whole(self) -> jax.Array:
+        """The map as an array, `(b, h, w, c)`."""
+        raise NotImplementedError
+
+
+Map = jax.Array | StoredMap
+
+
+def core(x: Map) -> jax.Array:
+    """The map as an array, `(b, h, w, c)`."""
+    return x.whole() if isinstance(x, StoredMap) else x

@@ -4,16 +4,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops.lowering import current_lowering
-from jaxseg.ops.maps import Map, core, padded
+from jaxseg.ops.dispatch import operation
+from jaxseg.ops.maps import padded
 from jaxseg.ops.products import dot
+from jaxseg.ops.types import Epilogue, Map, core
 
 
-def double2(x, kernel, epilogue):
+def blocks(x: Map, kernel: jax.Array, epilogue: Epilogue) -> jax.Array:
     """2x2: every pixel becomes a block, which one product gives."""
+    x = core(x)
     b, h, w, ci = x.shape
-    blocks = dot(x, kernel.transpose(2, 0, 1, 3).reshape(ci, -1))
-    y = epilogue(blocks.reshape(b, h, w, 2, 2, -1)).swapaxes(2, 3)
+    four = dot(x, kernel.transpose(2, 0, 1, 3).reshape(ci, -1))
+    y = epilogue(four.reshape(b, h, w, 2, 2, -1)).swapaxes(2, 3)
     return y.reshape(b, 2 * h, 2 * w, *y.shape[5:])
 
 
@@ -41,15 +43,23 @@ def phases(x: Map, kernel: jax.Array) -> list[jax.Array]:
     ]
 
 
+@operation
 def interleave(phases: list[jax.Array]) -> jax.Array:
+    """The map `(b, 2h, 2w, c)` whose even and odd rows and columns are the phases."""
     b, h, w, c = phases[0].shape
-    # There adding is faster than moving.
-    if c < 64 and current_lowering().platform == "cpu":
-        zero = jnp.zeros((), phases[0].dtype)
-        still = (0, 0, 0)
-        return sum(
-            lax.pad(y, zero, (still, (i, 1 - i, 1), (j, 1 - j, 1), still))
-            for y, (i, j) in zip(phases, ((0, 0), (0, 1), (1, 0), (1, 1)))
-        )
     rows = [jnp.stack(phases[2 * i : 2 * i + 2], 3) for i in (0, 1)]
     return jnp.stack(rows, 2).reshape(b, 2 * h, 2 * w, c)
+
+
+def interleave_by_addition(phases: list[jax.Array]) -> jax.Array:
+    zero = jnp.zeros((), phases[0].dtype)
+    still = (0, 0, 0)
+    return sum(
+        lax.pad(y, zero, (still, (i, 1 - i, 1), (j, 1 - j, 1), still))
+        for y, (i, j) in zip(phases, ((0, 0), (0, 1), (1, 0), (1, 1)))
+    )
+
+
+def phased(x: Map, kernel: jax.Array, epilogue: Epilogue) -> jax.Array:
+    """3x3, the epilogue before the phases are brought together."""
+    return interleave([epilogue(y) for y in phases(x, kernel)])

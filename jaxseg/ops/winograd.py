@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
-from jaxseg.ops.types import Pair
+from jaxseg.ops.types import Geometry, Pair
 
 TILE = 4  # outputs
 # Where the polynomials behind the algorithm are evaluated, beside 0 and infinity: at
@@ -70,22 +71,6 @@ def transform_kernel(kernel: np.ndarray | jax.Array) -> Tiles:
             kernel = xp.moveaxis(xp.tensordot(weights, kernel, (1, axis)), 0, axis)
     # The columns' transform comes last and makes the first axis.
     return Tiles(kernel.swapaxes(0, 1).reshape(-1, *kernel.shape[2:]), taps)
-
-
-def pays(shape: tuple[int, ...]) -> bool:
-    """Whether XLA:CPU is faster so than with its own convolution of such a kernel."""
-    kh, kw, ci, co = shape
-    never = np.inf, np.inf
-    three, five = (128, 128), (64, 64)
-    least = {
-        (3, 3): (128, 64),
-        (3, 1): three,
-        (1, 3): three,
-        (5, 1): five,
-        (1, 5): five,
-    }
-    least_ci, least_co = least.get((kh, kw), never)
-    return ci >= least_ci and co >= least_co
 
 
 # Of its own jit, so that convolutions of the same shapes are traced once.
@@ -156,3 +141,13 @@ def _synthesise(z: jax.Array, axis: int, taps: int, dilation: int) -> jax.Array:
     columns = matrices(taps)[2].T.reshape(len(z), TILE, 1, *[1] * len(after))
     outputs = sum(jnp.asarray(c, z.dtype) * x for c, x in zip(columns, z))
     return outputs.reshape(*before, -1, *after)
+
+
+def convolution(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    tiles = transform_kernel(kernel)
+    return convolve(x, tiles, geometry.dilation, geometry.margin)
+
+
+def tiles_of(kernel: np.ndarray, dtype: DTypeLike) -> Tiles:
+    """A constant kernel, transformed in its own precision and then rounded."""
+    return jax.tree.map(lambda v: v.astype(dtype), transform_kernel(kernel))

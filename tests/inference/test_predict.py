@@ -19,8 +19,7 @@ from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
 from jaxseg.inference.predictor import Predictor
 from jaxseg.models.layers import Network
-from jaxseg.ops import bfloat16_pays
-from jaxseg.runtime import compiler_options
+from jaxseg.ops import bfloat16_pays, compiler_options
 
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
@@ -103,7 +102,7 @@ def test_sizes_share_the_weights_that_are_equal(predictor):
 def test_products_are_by_the_library_that_was_faster(
     processor, ynnpack_for, dtype, monkeypatch
 ):
-    monkeypatch.setattr("jaxseg.ops.lowering.cpu_info", lambda: processor)
+    monkeypatch.setattr("jaxseg.ops.machine.cpu_info", lambda: processor)
     bfloat16_pays.cache_clear()
     options = compiler_options(dtype)
     bfloat16_pays.cache_clear()

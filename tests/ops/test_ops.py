@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg import models, ops
-from jaxseg.ops import Carrier, Lowering, beside, carry, core, lowering
+from jaxseg.ops import Carrier, Lowering, carry, concatenate, core, lowering
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -74,7 +74,7 @@ def test_conv2d(channels, kernel_hw, geometry):
 @pytest.mark.parametrize("shape", [(1, 1, 8, 3), (3, 3, 8, 3), (1, 1, 8, 16)])
 def test_conv2d_of_maps_beside_each_other(shape):
     def ours(x, kernel):
-        return ops.conv2d(beside([x[..., :6], carry(x[..., 6:])]), kernel)
+        return ops.conv2d(concatenate([x[..., :6], carry(x[..., 6:])]), kernel)
 
     assert_same(ours, draw(2, 5, 6, 8), draw(*shape, seed=1))
 

@@ -1,0 +1,279 @@
+"""The ways to compute each operation, and where each of them is used.
+
+The first row whose lowering and operands fit computes an operation; without one its
+definition does. `measured` names a section of results/cpu-profile.md, or says that no
+record of a measurement is there and what the reason was. To add a way, write it beside
+the others and give it a row here.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg.ops import gradients, maps, pooling, products, resize, sums, upsample
+from jaxseg.ops import winograd as w
+from jaxseg.ops.dispatch import Lowering, Row
+from jaxseg.ops.maps import Carrier, Parts
+
+
+def _on_cpu(how: Lowering) -> bool:
+    return how.platform == "cpu"
+
+
+def _fast(how: Lowering) -> bool:
+    return how.platform != "textbook"
+
+
+def _in_products(how: Lowering) -> bool:
+    return how.dots
+
+
+def _always(*operands) -> bool:
+    return True
+
+
+# Convolutions: operands are geometry, map, kernel, groups.
+
+
+def _few_weights(shape: tuple[int, ...], dtype: jnp.dtype) -> bool:
+    """Whether XLA:CPU computes a convolution fastest as a sum with a term a weight.
+
+    With few channels matrix products reach little of the processor's speed, those of
+    bfloat16 too. But what reads a sum computes it anew: not for 1x1 to classes or to
+    one weight a pixel, which are read in another order or for a mean.
+    """
+    kh, kw, ci, co = shape
+    if (kh, kw) == (1, 1):
+        enough_for_bfloat16 = ci > 16 and co > 32
+        if co % 8 or (enough_for_bfloat16 and dtype == jnp.bfloat16):
+            return False
+    return kh * kw * ci <= 48
+
+
+def _sum_fits(geometry, x, kernel, groups) -> bool:
+    # A 1x1 map, a mean, would be computed anew for every pixel that it weights.
+    several = groups == 1 and x.shape[1:3] != (1, 1)
+    return several and _few_weights(kernel.shape, kernel.dtype)
+
+
+def _is_pointwise(geometry, x, kernel, groups) -> bool:
+    same_size = (geometry.stride, geometry.margin) == (1, (0, 0))
+    return same_size and kernel.shape[:2] == (1, 1)
+
+
+def _without_groups(geometry, x, kernel, groups) -> bool:
+    return groups == 1
+
+
+def _rounded(geometry, x, kernel, groups) -> bool:
+    """XLA:CPU's own convolutions do not know bfloat16 operands."""
+    kh, kw = kernel.shape[:2]
+    return groups == 1 and kh * kw > 1 and kernel.dtype == jnp.bfloat16
+
+
+def _stacked_fits(geometry, x, kernel, groups) -> bool:
+    kh, kw, ci, co = kernel.shape
+    if geometry.stride > 1:
+        enough = ci >= 32
+    else:
+        enough = ci >= 64 and min(kh, kw) > 1 and co >= 128
+    return enough and _rounded(geometry, x, kernel, groups)
+
+
+def _product_a_tap_fits(geometry, x, kernel, groups) -> bool:
+    enough = geometry.stride == 1 and kernel.shape[2] >= 64
+    return enough and _rounded(geometry, x, kernel, groups)
+
+
+def _is_stem(stride: int):
+    def fits(geometry, x, kernel, groups):
+        of_pixels = groups == 1 and kernel.shape[:3] == (3, 3, 3)
+        return of_pixels and geometry == (stride, (1, 1), (1, 1))
+
+    return fits
+
+
+def _many_channels(geometry, x, kernel, groups) -> bool:
+    return groups == 1 and kernel.shape[2] >= 16
+
+
+CONVOLUTION = (
+    Row(sums.convolution, lambda how: how.sums, _sum_fits, "Sums in place of products"),
+    Row(
+        products.pointwise,
+        lambda how: how.dots or _on_cpu(how),
+        _is_pointwise,
+        "no record: a 1x1 convolution is a product of matrices",
+    ),
+    Row(
+        products.product_a_tap,
+        _in_products,
+        _without_groups,
+        "no record: XLA:GPU leaves convolutions out of command buffers (its sources)",
+    ),
+    Row(products.stacked, _on_cpu, _stacked_fits, "bfloat16 on B"),
+    Row(products.product_a_tap, _on_cpu, _product_a_tap_fits, "bfloat16 on B"),
+    Row(
+        products.stem,
+        _on_cpu,
+        _is_stem(1),
+        "no record: 3 channels fill little of a vector, those of four pixels more",
+    ),
+    Row(
+        products.stem_stride2,
+        _on_cpu,
+        _is_stem(2),
+        "no record: 3 channels fill little of a vector, those of four pixels more",
+    ),
+    Row(
+        gradients.convolution,
+        _on_cpu,
+        _many_channels,
+        "A training step of ESNet",
+    ),
+)
+
+
+# The least channels in and out from which fewer multiplications pay for the transforms.
+_WINOGRAD_LEAST = {
+    (3, 3): (128, 64),
+    (3, 1): (128, 128),
+    (1, 3): (128, 128),
+    (5, 1): (64, 64),
+    (1, 5): (64, 64),
+}
+
+
+def _fewer_multiplications(geometry, kernel, dtype) -> bool:
+    least_ci, least_co = _WINOGRAD_LEAST.get(kernel.shape[:2], (np.inf, np.inf))
+    enough = kernel.shape[2] >= least_ci and kernel.shape[3] >= least_co
+    return enough and geometry.stride == 1 and dtype == jnp.float32
+
+
+FORWARD_CONVOLUTION = (
+    Row(
+        w.convolution,
+        _on_cpu,
+        lambda geometry, x, kernel: _fewer_multiplications(
+            geometry, kernel, kernel.dtype
+        ),
+        "Fewer multiplications",
+    ),
+)
+
+CONSTANT_KERNEL = (
+    Row(
+        lambda geometry, kernel, dtype, groups: kernel.astype(np.float32),
+        lambda how: how.sums,
+        lambda geometry, kernel, dtype, groups: (
+            groups == 1 and _few_weights(kernel.shape, dtype)
+        ),
+        "bfloat16 on B",
+    ),
+    Row(
+        lambda geometry, kernel, dtype, groups: w.tiles_of(kernel, dtype),
+        lambda how: _on_cpu(how) and not how.dots,
+        lambda geometry, kernel, dtype, groups: (
+            groups == 1 and _fewer_multiplications(geometry, kernel, dtype)
+        ),
+        "Fewer multiplications",
+    ),
+)
+
+DEPTHWISE = (
+    Row(
+        sums.depthwise,
+        _fast,
+        lambda geometry, x, kernel: isinstance(x, Carrier),
+        "What XLA:CPU computes anew",
+    ),
+    Row(
+        sums.depthwise,
+        lambda how: how.dots and not _on_cpu(how),
+        _always,
+        "no record: XLA:GPU leaves convolutions out of command buffers (its sources)",
+    ),
+    Row(
+        gradients.depthwise,
+        _on_cpu,
+        _always,
+        "no record: XLA:CPU's grouped convolution is a naive loop, 40 times slower",
+    ),
+)
+
+TRANSPOSED = (
+    Row(
+        upsample.blocks,
+        _fast,
+        lambda x, kernel, epilogue: kernel.shape[0] == 2,
+        "no record: one product gives all blocks; the definition multiplies zeros",
+    ),
+    Row(
+        upsample.phased,
+        _fast,
+        lambda x, kernel, epilogue: isinstance(x, Carrier),
+        "no record: no zero that the definition inserts is multiplied",
+    ),
+    Row(
+        gradients.transposed,
+        _fast,
+        _always,
+        "no record: no zero that the definition inserts is multiplied",
+    ),
+)
+
+TABLE = {
+    "convolution": CONVOLUTION,
+    "forward_convolution": FORWARD_CONVOLUTION,
+    "constant_kernel": CONSTANT_KERNEL,
+    "depthwise": DEPTHWISE,
+    "transposed": TRANSPOSED,
+    "interleave": (
+        Row(
+            upsample.interleave_by_addition,
+            _on_cpu,
+            lambda phases: phases[0].shape[-1] < 64,
+            "no record: with few channels adding is faster than moving",
+        ),
+    ),
+    "max_pool3": (
+        Row(
+            pooling.max_pool3,
+            _on_cpu,
+            _always,
+            "no record: XLA:CPU fuses maxima of slices with what is around them",
+        ),
+    ),
+    "interpolate": (
+        Row(
+            resize.shifted,
+            _on_cpu,
+            resize.is_near_to_whole,
+            "no record: XLA:CPU gathers pixel by pixel",
+        ),
+    ),
+    "resize_labels": (
+        Row(
+            resize.labels_by_phases,
+            _fast,
+            resize.labels_are_near_to_whole,
+            "no record: logits of the full size are never written",
+        ),
+    ),
+    "in_memory": (
+        Row(
+            maps.computed_once,
+            lambda how: how.barriers,
+            _always,
+            "What XLA:CPU computes anew",
+        ),
+    ),
+    "carry": (
+        Row(
+            maps.carried,
+            lambda how: how.barriers,
+            _always,
+            "What XLA:CPU computes anew",
+        ),
+    ),
+    "concatenate": (Row(Parts.of, _on_cpu, _always, "What XLA:CPU computes anew"),),
+}
