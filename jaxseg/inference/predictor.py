@@ -10,15 +10,16 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.models import fold, pad_to_multiple
+from jaxseg.deploy import Deployed, fold
+from jaxseg.models import pad_to_multiple
 from jaxseg.models.sizes import padded_hw
 from jaxseg.ops import (
     Lowering,
     Pair,
     compiler_options,
-    current_lowering,
     deployed_lowering,
     lowering,
+    map_dtype,
     resize_bilinear,
 )
 
@@ -28,13 +29,13 @@ _SIZES_KEPT = 8  # programs
 
 def deploy(
     model: nn.Module, variables: Any, preprocess: Preprocess, hw: Pair
-) -> tuple[nn.Module, Any]:
+) -> tuple[Deployed, Any]:
     """`fold` for pictures of `hw`, which the network sees resized and padded."""
     return fold(model, variables, padded_hw(preprocess.network_hw(*hw)))
 
 
 def segment(
-    model: nn.Module,
+    model: Deployed | nn.Module,
     variables: Any,
     preprocess: Preprocess,
     image: jax.Array,
@@ -47,7 +48,7 @@ def segment(
     again. Where the picture was resized, the logits are enlarged to its size.
 
     Args:
-        model, variables: from `deploy`.
+        model, variables: from `deploy`, or the network that was trained.
         output: "labels" or "logits".
     """
     hw = h, w = preprocess.network_hw(*image.shape[1:3])
@@ -55,16 +56,14 @@ def segment(
     if resized:
         seen = resize_bilinear(image.astype(jnp.float32), hw, align_corners=False)
     x = preprocess(pad_to_multiple(seen))
-    # On a CPU only the operands of matrix products are faster in bfloat16.
-    if current_lowering().platform not in ("cpu", "textbook"):
-        x = x.astype(model.dtype)
+    x = x.astype(map_dtype(model.dtype))
     labels = output == "labels"
-    y = model.clone(labels=labels and not resized).apply(variables, x, train=False)
-    y = y[:, :h, :w]
+    if isinstance(model, Deployed):
+        model = model.clone(labels=labels and not resized)
+    y = model.apply(variables, x, train=False)[:, :h, :w]
     if resized:
         y = resize_bilinear(y, image.shape[1:3], align_corners=False)
-        return jnp.argmax(y, -1).astype(jnp.uint8) if labels else y
-    return y
+    return jnp.argmax(y, -1).astype(jnp.uint8) if labels and y.ndim == 4 else y
 
 
 class Predictor:

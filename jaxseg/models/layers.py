@@ -2,35 +2,30 @@
 
 A *unit* is what the papers' blocks are composed of: a convolution with its batch norm
 and activation, a down-sampling concatenation, a transposed convolution with batch
-norm. It has the form in which it is trained and, beside it, the folded one that is
-deployed: see `jaxseg.models.fold`. `kernel` is `(kh, kw, in / groups, out)`.
+norm. `kernel` is `(kh, kw, in / groups, out)`. What becomes of layers and units where a
+network is deployed, `jaxseg.deploy` knows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
 from jaxseg.ops import (
-    Map,
     Pair,
-    carry,
-    concatenate,
     conv2d,
     conv2d_transpose,
-    core,
-    current_lowering,
     depthwise2d,
     max_pool2,
     prelu,
     relu,
     relu6,
+    resize_bilinear,
 )
 from jaxseg.ops.batch_norm import batch_norm
 
@@ -61,9 +56,6 @@ def kaiming_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Ar
     return std * jax.random.normal(key, shape, dtype)
 
 
-Weights = Mapping[str, Any]  # of a unit: name -> float64 array, or the same of a part
-
-
 class Unit(nn.Module, kw_only=True):
     """What every layer, unit, block and network here has in common.
 
@@ -72,59 +64,15 @@ class Unit(nn.Module, kw_only=True):
         axis_name: the mapped axis over which `jax.pmap` or `shard_map` split the
             batch, so that batch statistics are those of the whole batch; None under
             plain `jax.jit`, where the batch is whole.
-        folded: the form that `jaxseg.models.fold` makes: batch norms are part of the
-            kernels, and maps keep the dtype of the image whatever `dtype` is.
     """
 
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
-    folded: bool = False
 
     @property
     def common(self) -> dict[str, Any]:
         """The attributes that a unit hands on to the units inside it."""
-        return dict(dtype=self.dtype, axis_name=self.axis_name, folded=self.folded)
-
-    def cast(self, x: Map) -> Map:
-        """A map in the dtype that the unit computes in."""
-        return x if self.folded else x.astype(self.dtype)
-
-    def beside(self, maps: Sequence[Map]) -> Map:
-        """Maps as one, side by side along the channels.
-
-        In training they are copied into one array: a step gained nothing without it.
-        """
-        return concatenate(maps) if self.folded else core(concatenate(maps))
-
-    def carry(self, x: Map, margin: Pair = (0, 0)) -> Map:
-        """What several parts of a unit read, in the folded form in memory once.
-
-        See `ops.carry`; in training `x` as it is.
-        """
-        return carry(x, margin) if self.folded else x
-
-    def fold(
-        self, weights: Callable[[tuple[str, ...]], Weights], hw: Pair
-    ) -> Weights | None:
-        """The weights of the folded form; None: those of the parts, each folded.
-
-        Args:
-            weights: parameters and statistics below a path, as float64.
-            hw: size of the unit's input.
-        """
-
-
-def affine(norm: Weights, eps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Gain and shift of a batch norm in evaluation: `x * gain + shift`."""
-    gain = norm["scale"] / np.sqrt(norm["var"] + eps)
-    return gain, norm["bias"] - norm["mean"] * gain
-
-
-def then_norm(conv: Weights, norm: Weights, eps: float) -> Weights:
-    """A convolution and the batch norm behind it, as one convolution."""
-    gain, shift = affine(norm, eps)
-    bias = conv.get("bias", 0.0) * gain + shift
-    return {"kernel": conv["kernel"] * gain, "bias": bias}
+        return dict(dtype=self.dtype, axis_name=self.axis_name)
 
 
 class PReLU(Unit):
@@ -167,8 +115,6 @@ class BatchNorm(Unit):
         initial_scale = nn.initializers.constant(self.initial_scale)
         scale = self.param("scale", initial_scale, (c,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (c,), jnp.float32)
-        if self.folded:
-            return x * scale.astype(x.dtype) + bias.astype(x.dtype)
         mean = self.variable("batch_stats", "mean", jnp.zeros, (c,), jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, (c,), jnp.float32)
         x = x.astype(jnp.float32)
@@ -181,10 +127,6 @@ class BatchNorm(Unit):
             gain = scale * lax.rsqrt(var.value + self.eps)
             y = x * gain + (bias - mean.value * gain)
         return y.astype(self.dtype)
-
-    def fold(self, weights, hw):
-        gain, shift = affine(weights(self.path), self.eps)
-        return {"scale": gain, "bias": shift}
 
 
 class Conv(Unit):
@@ -216,13 +158,10 @@ class Conv(Unit):
         )
 
     @nn.compact
-    def __call__(self, x: Map) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1] // self.groups, self.features)
-        if self.folded:
-            kernel = self.get_variable("params", "kernel")
-        else:
-            kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        y = conv2d(self.cast(x), self.cast(kernel), **self.geometry)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), **self.geometry)
         if not self.use_bias:
             return y
         bias_init = self.bias_init or _bias_init(shape)
@@ -243,13 +182,13 @@ class DepthwiseConv(Unit):
     kernel_init: Initializer = torch_uniform
 
     @nn.compact
-    def __call__(self, x: Map) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         c = x.shape[-1]
         shape = (*self.kernel_size, 1, c)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         y = depthwise2d(
-            self.cast(x),
-            self.cast(kernel),
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
             stride=self.stride,
             dilation=self.dilation,
         )
@@ -263,20 +202,13 @@ class ConvTranspose(Unit):
     """Transposed convolution, stride 2: `(b, h, w, ci) -> (b, 2h, 2w, co)`.
 
     Initialised as PyTorch does by default, with its fan_in of `out * kh * kw`.
-
-    Attributes:
-        act: what each pixel of the folded form goes through, see `ACTIVATIONS`.
-        labels: return the classes of the largest of the co logits, uint8
-            `(b, 2h, 2w)`.
     """
 
     features: int
     kernel_size: Pair
-    act: str | None = None
-    labels: bool = False
 
     @nn.compact
-    def __call__(self, x: Map) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1], self.features)
         fan_in_shape = (*self.kernel_size, self.features, x.shape[-1])
 
@@ -287,15 +219,15 @@ class ConvTranspose(Unit):
         bias = self.param(
             "bias", _bias_init(fan_in_shape), (self.features,), jnp.float32
         )
-        x, kernel = self.cast(x), self.cast(kernel)
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         bias = bias.astype(x.dtype)
-        act = ACTIVATIONS[self.act]
+        return conv2d_transpose(x, kernel, lambda y: y + bias)
 
-        def finish(y):
-            y = act(y + bias)
-            return jnp.argmax(y, -1).astype(jnp.uint8) if self.labels else y
 
-        return conv2d_transpose(x, kernel, finish)
+class Classifier2x(ConvTranspose):
+    """The transposed 2x2 convolution that a network ends with: its output is logits."""
+
+    kernel_size: Pair = (2, 2)
 
 
 def _bias_init(kernel_shape: tuple[int, ...]):
@@ -309,12 +241,12 @@ def _bias_init(kernel_shape: tuple[int, ...]):
 class NormAct(Unit):
     """Batch norm and activation, before a convolution or after a concatenation."""
 
-    norm: float
+    norm_eps: float
     act: str
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+        x = BatchNorm(self.norm_eps, **self.common, name="norm")(x, train=train)
         return activate(self, self.act, x)
 
 
@@ -323,7 +255,7 @@ class ConvNormAct(Unit):
 
     Attributes:
         padding, groups, use_bias, kernel_init: see `Conv`.
-        norm: eps of the batch norm; None for none.
+        norm_eps: of the batch norm; None for none.
         momentum: of that batch norm.
         initial_scale: what the scale of that batch norm starts from.
         shared_norm: a batch norm that belongs to the caller, in place of an own one.
@@ -338,18 +270,14 @@ class ConvNormAct(Unit):
     groups: int = 1
     use_bias: bool = True
     kernel_init: Initializer = torch_uniform
-    norm: float | None = None
+    norm_eps: float | None = None
     momentum: float = 0.1
     initial_scale: float = 1.0
     shared_norm: BatchNorm | None = None
     act: str | None = None
 
-    @property
-    def _normed(self) -> bool:
-        return self.norm is not None or self.shared_norm is not None
-
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         x = Conv(
             self.features,
             self.kernel_size,
@@ -357,14 +285,14 @@ class ConvNormAct(Unit):
             self.dilation,
             self.padding,
             self.groups,
-            self.use_bias or (self.folded and self._normed),
+            self.use_bias,
             self.kernel_init,
             **self.common,
             name="conv",
         )(x)
-        if self._normed and not self.folded:
+        if self.norm_eps is not None or self.shared_norm is not None:
             norm = self.shared_norm or BatchNorm(
-                self.norm,
+                self.norm_eps,
                 self.momentum,
                 self.initial_scale,
                 **self.common,
@@ -373,22 +301,12 @@ class ConvNormAct(Unit):
             x = norm(x, train=train)
         return activate(self, self.act, x)
 
-    def fold(self, weights, hw):
-        if not self._normed:
-            return None
-        own = dict(weights(self.path))
-        if self.shared_norm is not None:
-            norm, eps = weights(self.shared_norm.path), self.shared_norm.eps
-        else:
-            norm, eps = own.pop("norm"), self.norm
-        return {**own, "conv": then_norm(own["conv"], norm, eps)}
-
 
 class DepthwiseNormAct(Unit):
     """Depthwise convolution, batch norm, activation; attributes of `ConvNormAct`."""
 
     kernel_size: Pair
-    norm: float
+    norm_eps: float
     stride: int = 1
     dilation: Pair = (1, 1)
     use_bias: bool = True
@@ -396,24 +314,18 @@ class DepthwiseNormAct(Unit):
     act: str | None = None
 
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         x = DepthwiseConv(
             self.kernel_size,
             self.stride,
             self.dilation,
-            self.use_bias or self.folded,
+            self.use_bias,
             self.kernel_init,
             **self.common,
             name="depthwise",
         )(x)
-        if not self.folded:
-            x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+        x = BatchNorm(self.norm_eps, **self.common, name="norm")(x, train=train)
         return activate(self, self.act, x)
-
-    def fold(self, weights, hw):
-        own = dict(weights(self.path))
-        conv = then_norm(own["depthwise"], own.pop("norm"), self.norm)
-        return {**own, "depthwise": conv}
 
 
 class DepthwisePair(Unit):
@@ -421,55 +333,26 @@ class DepthwisePair(Unit):
 
     Batch norm and activation follow each of the two. Source: DABNet's and FDDWNet's
     code, whose modules are built of such pairs.
-
-    Without an activation between them the folded form is one 3x3 pass. What the first
-    norm adds meets the zeros around the map in the second convolution, so the bias
-    depends on the column.
     """
 
     dilation: int
     use_bias: bool
-    norm: float
+    norm_eps: float
     act: str | None
 
-    @property
-    def _joined(self) -> bool:
-        return self.act is None and current_lowering().join_pairs
-
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         d = self.dilation
-        if self.folded and self._joined:
-            w, c = x.shape[2:]
-            zeros = nn.initializers.zeros
-            kernel = self.param("kernel", zeros, (3, 3, 1, c), jnp.float32)
-            bias = self.param("bias", zeros, (w, c), jnp.float32)
-            y = depthwise2d(x, kernel, dilation=(d, d))
-            return y + bias.astype(y.dtype)
         half = partial(
             DepthwiseNormAct,
             use_bias=self.use_bias,
             kernel_init=kaiming_normal,
-            norm=self.norm,
+            norm_eps=self.norm_eps,
             act=self.act,
             **self.common,
         )
         x = half((3, 1), dilation=(d, 1), name="tall")(x, train=train)
         return half((1, 3), dilation=(1, d), name="wide")(x, train=train)
-
-    def fold(self, weights, hw):
-        if not self._joined:
-            return None
-        own = weights(self.path)
-        tall, wide = (
-            then_norm(own[half]["depthwise"], own[half]["norm"], self.norm)
-            for half in ("tall", "wide")
-        )
-        column, d = np.arange(hw[1])[:, None], self.dilation
-        tap = column + np.array([-d, 0, d])
-        inside = np.float64((tap >= 0) & (tap < hw[1]))
-        bias = inside @ wide["kernel"][0, :, 0] * tall["bias"] + wide["bias"]
-        return {"kernel": tall["kernel"] * wide["kernel"], "bias": bias}
 
 
 class Downsampler(Unit):
@@ -482,39 +365,32 @@ class Downsampler(Unit):
     """
 
     features: int
-    norm: float
+    norm_eps: float
     act: str
     use_bias: bool = True
     kernel_init: Initializer = torch_uniform
 
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
-        x, ci = self.carry(x), x.shape[-1]
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         conv = Conv(
-            self.features - ci,
+            self.features - x.shape[-1],
             (3, 3),
             2,
-            use_bias=self.use_bias or self.folded,
+            use_bias=self.use_bias,
             kernel_init=self.kernel_init,
             **self.common,
             name="conv",
         )
-        odd = [(0, n % 2) for n in x.shape[1:3]]
-        pooled = self.cast(jnp.pad(max_pool2(core(x)), [(0, 0), *odd, (0, 0)]))
-        norm = BatchNorm(self.norm, **self.common, name="norm")
-        if self.folded:
-            x = jnp.concatenate([conv(x), norm(pooled, train=train)], -1)
-        else:
-            x = norm(jnp.concatenate([conv(x), pooled], -1), train=train)
+        pooled = self.padded_to_even(max_pool2(x), x.shape).astype(self.dtype)
+        norm = BatchNorm(self.norm_eps, **self.common, name="norm")
+        x = norm(jnp.concatenate([conv(x), pooled], -1), train=train)
         return activate(self, self.act, x)
 
-    def fold(self, weights, hw):
-        own = dict(weights(self.path))
-        gain, shift = affine(own["norm"], self.norm)
-        kernel, bias = own["conv"]["kernel"], own["conv"].get("bias", 0.0)
-        n = kernel.shape[-1]
-        own["conv"] = {"kernel": kernel * gain[:n], "bias": bias * gain[:n] + shift[:n]}
-        return {**own, "norm": {"scale": gain[n:], "bias": shift[n:]}}
+    @nn.nowrap
+    def padded_to_even(self, pooled: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """The maxima of a map of `shape`, with zeros where it has an odd size."""
+        odd = [(0, n % 2) for n in shape[1:3]]
+        return jnp.pad(pooled, [(0, 0), *odd, (0, 0)])
 
 
 class Upsampler(Unit):
@@ -527,21 +403,14 @@ class Upsampler(Unit):
     """
 
     features: int
-    norm: float
+    norm_eps: float
     act: str
 
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
-        deconv = partial(ConvTranspose, self.features, (3, 3), **self.common)
-        if self.folded:
-            return deconv(act=self.act, name="deconv")(self.carry(x, (1, 1)))
-        x = deconv(name="deconv")(x)
-        x = BatchNorm(self.norm, **self.common, name="norm")(x, train=train)
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = ConvTranspose(self.features, (3, 3), **self.common, name="deconv")(x)
+        x = BatchNorm(self.norm_eps, **self.common, name="norm")(x, train=train)
         return activate(self, self.act, x)
-
-    def fold(self, weights, hw):
-        own = weights(self.path)
-        return {"deconv": then_norm(own["deconv"], own["norm"], self.norm)}
 
 
 class Dropout2d(nn.Module):
@@ -559,9 +428,12 @@ class Network(Unit):
 
     Attributes:
         num_classes: k.
-        labels: return the class of the largest logit, uint8 `(b, h, w)`, in place of
-            the logits. Where resizing comes last they are never made in full size.
     """
 
     num_classes: int = 19
-    labels: bool = False
+
+    def enlarge(
+        self, logits: jax.Array, image: jax.Array, *, align_corners: bool
+    ) -> jax.Array:
+        """Logits at the size of the image: the last step of a network that resizes."""
+        return resize_bilinear(logits, image.shape[1:3], align_corners=align_corners)

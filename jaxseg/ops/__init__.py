@@ -12,16 +12,16 @@ from jaxseg.ops.convolutions import (
 )
 from jaxseg.ops.dispatch import (
     Lowering,
-    current_lowering,
     default_lowering,
+    deployed,
     deployed_lowering,
     lowering,
     named,
-    splitting_pays,
 )
 from jaxseg.ops.machine import bfloat16_pays, compiler_options
 from jaxseg.ops.maps import Carrier, Parts, carry, computed_once, concatenate
-from jaxseg.ops.resize import adaptive_avg_pool, resize_bilinear, resize_head
+from jaxseg.ops.resize import adaptive_avg_pool, resize_bilinear, resize_labels
+from jaxseg.ops.table import joins_pairs, map_dtype, splits_channels
 from jaxseg.ops.textbook import (
     avg_pool3,
     max_pool2,
@@ -37,8 +37,8 @@ from jaxseg.ops.types import Map, Pair, core
 __all__ = ["conv2d", "conv2d_transpose", "depthwise2d", "prepared_kernel"]
 __all__ += ["avg_pool3", "max_pool2", "max_pool3", "adaptive_avg_pool"]
 __all__ += ["mean_over_channels", "mean_over_pixels", "relu", "relu6", "prelu"]
-__all__ += ["resize_bilinear", "resize_head"]
+__all__ += ["resize_bilinear", "resize_labels"]
 __all__ += ["Carrier", "Map", "Pair", "Parts", "carry", "computed_once", "concatenate"]
-__all__ += ["core", "splitting_pays"]
-__all__ += ["Lowering", "current_lowering", "default_lowering", "deployed_lowering"]
+__all__ += ["core", "joins_pairs", "map_dtype", "splits_channels"]
+__all__ += ["Lowering", "default_lowering", "deployed", "deployed_lowering"]
 __all__ += ["bfloat16_pays", "compiler_options", "lowering", "named"]

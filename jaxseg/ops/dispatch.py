@@ -29,6 +29,7 @@ class Lowering:
         sums: compute a convolution with few weights an output as a sum with a term a
             weight. In training XLA:CPU computes the sum anew for everything that reads
             it, its gradients too.
+        deployed: the network is folded, and no gradient is taken of what is traced.
         join_pairs: fold a depthwise 3x1 and 1x3 with nothing between them into one
             pass, at the price of a bias that depends on the column.
     """
@@ -38,6 +39,7 @@ class Lowering:
     barriers: bool = False
     sums: bool = False
     join_pairs: bool = True
+    deployed: bool = False
 
 
 _LOWERING: ContextVar[Lowering | None] = ContextVar("lowering", default=None)
@@ -70,6 +72,13 @@ def lowering(chosen: Lowering) -> Iterator[None]:
         yield
     finally:
         _LOWERING.reset(token)
+
+
+@contextmanager
+def deployed() -> Iterator[None]:
+    """Operations traced inside belong to a network that is folded."""
+    with lowering(replace(current_lowering(), deployed=True)):
+        yield
 
 
 def current_lowering() -> Lowering:
@@ -119,11 +128,6 @@ def operation(definition: Callable) -> Callable:
     return call
 
 
-def splitting_pays() -> bool:
-    """Whether maps are better kept apart than as channels of a wider one."""
-    return current_lowering().platform == "cpu"
-
-
 def named(name: str) -> Callable[[Callable], Callable]:
     """Makes a function of arrays one equation, `jit[name=...]`, of a textbook jaxpr.
 
@@ -141,7 +145,7 @@ def named(name: str) -> Callable[[Callable], Callable]:
         @wraps(function)
         def call(*arrays):
             textbook = current_lowering().platform == "textbook"
-            return (one_equation if textbook else function)(*arrays)
+            return (one_equation if textbook else function)(*map(core, arrays))
 
         return call
 

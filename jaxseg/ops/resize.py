@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxseg.ops.dispatch import named, operation
 from jaxseg.ops.maps import computed_once
-from jaxseg.ops.types import Pair
+from jaxseg.ops.types import Pair, core
 
 
 def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array:
@@ -29,7 +29,7 @@ def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array
                 x = _interpolate(spec, x)
         return x
 
-    return resize(x)
+    return resize(core(x))
 
 
 @operation
@@ -37,18 +37,6 @@ def resize_labels(logits: jax.Array, hw: Pair, align_corners: bool) -> jax.Array
     """The classes of the largest of the resized logits: uint8 `(b, *hw)`."""
     logits = resize_bilinear(logits, hw, align_corners=align_corners)
     return jnp.argmax(logits, -1).astype(jnp.uint8)
-
-
-def resize_head(
-    logits: jax.Array, hw: Pair, *, align_corners: bool, labels: bool
-) -> jax.Array:
-    """What a network ends with: `(b, h, w, k)` at `hw`, or the classes of the largest.
-
-    Classes are uint8 `(b, *hw)`.
-    """
-    if labels:
-        return resize_labels(logits, hw, align_corners)
-    return resize_bilinear(logits, hw, align_corners=align_corners)
 
 
 class Interpolation(NamedTuple):

@@ -8,10 +8,11 @@ the others and give it a row here.
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxseg.ops import gradients, maps, pooling, products, resize, sums, upsample
 from jaxseg.ops import winograd as w
-from jaxseg.ops.dispatch import Lowering, Row
+from jaxseg.ops.dispatch import Lowering, Row, current_lowering
 from jaxseg.ops.maps import Carrier, Parts
 
 
@@ -29,6 +30,34 @@ def _in_products(how: Lowering) -> bool:
 
 def _always(*operands) -> bool:
     return True
+
+
+# Choices that are no operation's.
+
+
+def splits_channels() -> bool:
+    """Whether blocks keep groups of channels apart, as maps of their own.
+
+    Measured: "LiteSeg-ShuffleNet", and FPENet in "What XLA:CPU computes anew".
+    """
+    return _on_cpu(current_lowering())
+
+
+def joins_pairs() -> bool:
+    """Whether a depthwise 3x1 and the 1x3 behind it become one 3x3.
+
+    No record: OpenVINO is faster so too, onnxruntime slower.
+    """
+    return current_lowering().join_pairs
+
+
+def map_dtype(dtype: DTypeLike) -> DTypeLike:
+    """The dtype of the maps of a network of `dtype`.
+
+    Measured: "bfloat16 on B"; on a CPU only the operands of products are faster so.
+    """
+    on_cpu = current_lowering().platform in ("cpu", "textbook")
+    return jnp.float32 if on_cpu else dtype
 
 
 # Convolutions: operands are geometry, map, kernel, groups.
@@ -275,5 +304,12 @@ TABLE = {
             "What XLA:CPU computes anew",
         ),
     ),
-    "concatenate": (Row(Parts.of, _on_cpu, _always, "What XLA:CPU computes anew"),),
+    "concatenate": (
+        Row(
+            Parts.of,
+            lambda how: how.deployed and _on_cpu(how),
+            _always,
+            "What XLA:CPU computes anew",
+        ),
+    ),
 }

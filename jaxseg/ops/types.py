@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+from jax.typing import DTypeLike
 
 Pair = tuple[int, int]
 Epilogue = Callable[[jax.Array], jax.Array]
@@ -45,11 +46,29 @@ def same_margin(kernel_hw: Pair, dilation: Pair) -> Pair:
 
 
 class StoredMap:
-    """A map that is not one array of its own: see `jaxseg.ops.maps`."""
+    """A map that is not one array of its own: see `jaxseg.ops.maps`.
+
+    Where nothing knows better it is read as the array that it stands for.
+    """
 
     def whole(self) -> jax.Array:
         """The map as an array, `(b, h, w, c)`."""
         raise NotImplementedError
+
+    def __jax_array__(self) -> jax.Array:
+        return self.whole()
+
+    def astype(self, dtype: DTypeLike) -> "Map":
+        return self if self.dtype == dtype else self.whole().astype(dtype)
+
+    def __add__(self, other: "Map") -> jax.Array:
+        return self.whole() + core(other)
+
+    def __radd__(self, other: "Map") -> jax.Array:
+        return core(other) + self.whole()
+
+    def __mul__(self, other: "Map") -> jax.Array:
+        return self.whole() * core(other)
 
 
 Map = jax.Array | StoredMap

@@ -329,7 +329,7 @@ def test_dropout_drops_whole_channels_and_keeps_the_mean():
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_statistics():
-    unit = layers.ConvNormAct(8, (3, 3), norm=1e-3, act="relu", dtype=jnp.bfloat16)
+    unit = layers.ConvNormAct(8, (3, 3), norm_eps=1e-3, act="relu", dtype=jnp.bfloat16)
     x = drawn(0, 2, 8, 8, 16)
     init = jax.jit(unit.init, static_argnames="train")
     variables = init(jax.random.key(1), x, train=False)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import models, ops
+from jaxseg import deploy, models, ops
 from jaxseg.ops import Carrier, Lowering, carry, concatenate, core, lowering
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 TEXTBOOK = Lowering("textbook")
 FAST = {
     "cpu": Lowering("cpu", barriers=True),
-    "deployed": Lowering("cpu", barriers=True, sums=True),
+    "deployed": Lowering("cpu", barriers=True, sums=True, deployed=True),
     "gpu": Lowering("gpu", dots=True, barriers=True),
 }
 
@@ -190,7 +190,7 @@ def test_on_a_gpu_a_deployed_network_has_no_convolution(name):
     )
     zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), variables)
     with lowering(FAST["gpu"]):
-        deployed, folded = models.fold(model, zeros, (32, 48))
+        deployed, folded = deploy.fold(model, zeros, (32, 48))
         jaxpr = jax.make_jaxpr(lambda v, x: deployed.apply(v, x, train=False))
         text = str(jaxpr(folded, image))
     assert "dot_general" in text and "conv_general" not in text

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from dataclasses import replace
-from importlib import import_module
 
 import jax
 import jax.numpy as jnp
 import pytest
 from conftest import ROOT
 
-from jaxseg import models
+from jaxseg import deploy, models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.ops import deployed_lowering, lowering
 from jaxseg.ops.table import TABLE
@@ -48,8 +47,7 @@ def used(monkeypatch) -> Counter:
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="is about rows for CPUs")
 def test_every_row_for_a_cpu_is_used_by_some_network(used, monkeypatch):
-    module = import_module("jaxseg.models.fold")  # whose name is the function's too
-    monkeypatch.setattr(module, "bfloat16_pays", lambda: True)
+    monkeypatch.setattr("jaxseg.deploy.folding.bfloat16_pays", lambda: True)
     image = jax.ShapeDtypeStruct((1, *HW, 3), jnp.float32)
     for name in ("esnet", "dabnet", "liteseg_shufflenet", "liteseg_darknet"):
         model = models.create(name)
@@ -59,7 +57,7 @@ def test_every_row_for_a_cpu_is_used_by_some_network(used, monkeypatch):
     for dtype in ("float32", "bfloat16"):
         model = models.DABNet(dtype=dtype)
         with lowering(deployed_lowering()):
-            deployed, folded = models.fold(model, draw_weights(model), HW)
+            deployed, folded = deploy.fold(model, draw_weights(model), HW)
             deployed = deployed.clone(labels=True)
             jax.eval_shape(
                 lambda v, x, m=deployed: m.apply(v, x, train=False), folded, image

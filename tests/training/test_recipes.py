@@ -47,9 +47,8 @@ names, trees, folder, recipes, hw, tiny = json.loads(sys.argv[1])
 class Tiny(Network):
     @nn.compact
     def __call__(self, image, *, train):
-        unit = ConvNormAct(self.num_classes, (3, 3), norm=1e-3, act=None, **self.common)
-        y = unit(image, train=train)
-        return jax.numpy.argmax(y, -1).astype(np.uint8) if self.labels else y
+        unit = ConvNormAct(self.num_classes, (3, 3), norm_eps=1e-3, **self.common)
+        return unit(image, train=train)
 
 
 if tiny:

@@ -88,7 +88,7 @@ def _bfloat16(recorded: Reference, key: str) -> dict[str, Any]:
 def _folded_share(recorded: Reference, key: str, dtype: Any, precision: Any) -> float:
     import jax
 
-    from jaxseg.models import fold
+    from jaxseg.deploy import fold
     from jaxseg.ops import deployed_lowering, lowering
 
     image = recorded.image(key)

@@ -1,17 +1,33 @@
 """The deployed form of every network against the trained one."""
 
-from importlib import import_module
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
-from jaxseg import models
+from jaxseg import deploy, models
 from jaxseg.benchmark.workload import draw_weights
-from jaxseg.models.layers import DepthwisePair
-from jaxseg.ops import Lowering, deployed_lowering, lowering, resize_head
+from jaxseg.models.layers import (
+    Classifier2x,
+    ConvNormAct,
+    DepthwiseNormAct,
+    DepthwisePair,
+    Downsampler,
+    Network,
+    Unit,
+    Upsampler,
+)
+from jaxseg.ops import (
+    Lowering,
+    deployed_lowering,
+    lowering,
+    resize_bilinear,
+    resize_labels,
+)
 from jaxseg.ops.winograd import Tiles
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -26,7 +42,7 @@ def drawn(*shape):
 def assert_same(model):
     image, variables = drawn(1, *HW, 3), draw_weights(model)
     with lowering(deployed_lowering()):
-        deployed, folded = models.fold(model, variables, HW)
+        deployed, folded = deploy.fold(model, variables, HW)
     assert not any("var" in path for path in flatten_dict(folded))
 
     @jax.jit
@@ -51,11 +67,10 @@ def test_folded_network_is_the_network(name):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_kernels_are_prepared_for_the_dtype_that_a_recipe_names(dtype, monkeypatch):
     """Recipes name it by a string, and a machine may have bfloat16 or not."""
-    module = import_module("jaxseg.models.fold")  # whose name is the function's too
-    monkeypatch.setattr(module, "bfloat16_pays", lambda: True)
+    monkeypatch.setattr("jaxseg.deploy.folding.bfloat16_pays", lambda: True)
     model = models.ESNet(num_classes=3, dtype=dtype)
     with lowering(Lowering("cpu", barriers=True, sums=True)):
-        params = models.fold(model, draw_weights(model), HW)[1]["params"]
+        params = deploy.fold(model, draw_weights(model), HW)[1]["params"]
 
     def kernel(unit, conv):
         return params[unit][conv]["conv"]["kernel"]
@@ -71,14 +86,52 @@ def test_heads_of_dabnets_variants_are_folded(head):
     assert_same(models.DABNet(num_classes=3, head=head, dilations2=(4,)))
 
 
+class OwnBlock(Unit):
+    """A bottleneck with a residual connection, as a user may write it."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        unit = partial(ConvNormAct, norm_eps=1e-5, **self.common)
+        y = unit(8, (1, 1), act="relu", name="reduce")(x, train=train)
+        y = DepthwiseNormAct((3, 3), 1e-5, act="prelu", **self.common, name="dw")(
+            y, train=train
+        )
+        y = unit(x.shape[-1], (1, 1), name="expand")(y, train=train)
+        return jax.nn.relu(x + y)
+
+
+class OwnNetwork(Network):
+    """A network of a user's own: no line of it is about deployment."""
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        down = partial(Downsampler, norm_eps=1e-5, act="prelu", **self.common)
+        x = down(16, name="down1")(image, train=train)
+        x = down(32, name="down2")(x, train=train)
+        for i in range(2):
+            x = OwnBlock(**self.common, name=f"block{i}")(x, train=train)
+        x = Upsampler(16, 1e-5, "relu", **self.common, name="up")(x, train=train)
+        return Classifier2x(self.num_classes, **self.common, name="head")(x)
+
+
+def test_a_network_of_a_users_own_is_folded():
+    assert_same(OwnNetwork(num_classes=3))
+
+
+def test_a_folded_network_does_not_train():
+    deployed = deploy.Deployed(OwnNetwork(), frozenset())
+    with pytest.raises(ValueError, match="no batch norms left"):
+        deployed.apply({}, drawn(1, 8, 8, 3), train=True)
+
+
 def test_bias_of_a_folded_pair_depends_on_the_column():
     """What the first norm adds is not there beyond the left and right edge."""
-    pair = DepthwisePair(2, use_bias=True, norm=1e-3, act=None)
+    pair = DepthwisePair(2, use_bias=True, norm_eps=1e-3, act=None)
     x = drawn(1, 4, 9, 3)
     shapes = jax.eval_shape(lambda: pair.init(jax.random.key(0), x, train=False))
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda s: np.float32(rng.uniform(0.5, 1, s.shape)), shapes)
-    deployed, folded = models.fold(pair, variables, (4, 9))
+    deployed, folded = deploy.fold(pair, variables, (4, 9))
     bias = np.asarray(folded["params"]["bias"])
     assert bias.shape == (9, 3)
     assert (bias[2:-2] == bias[2]).all()
@@ -98,14 +151,11 @@ def test_bias_of_a_folded_pair_depends_on_the_column():
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_labels_are_those_of_the_resized_logits(size, new_size, align_corners):
     logits = drawn(2, *size, 6)
-    geometry = dict(align_corners=align_corners)
 
     @jax.jit
     def both(logits):
-        return [
-            resize_head(logits, new_size, labels=labels, **geometry)
-            for labels in (False, True)
-        ]
+        full = resize_bilinear(logits, new_size, align_corners=align_corners)
+        return full, resize_labels(logits, new_size, align_corners)
 
     full, labels = both(logits)
     assert labels.dtype == jnp.uint8
