@@ -15,10 +15,10 @@ from flax.traverse_util import flatten_dict
 from PIL import Image
 
 from jaxseg import models
-from jaxseg.data.streets import draw_scene
 from jaxseg.errors import UserError
 from jaxseg.runs import Run
 from jaxseg.training.recipe import build
+from streets import draw_scene
 
 # What every recipe is for, and what each is trained on below: two pictures of HW, a
 # size of crop each step, and one picture or two to validate.

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from jaxseg.data.streets.camera import Vector
-from jaxseg.data.streets.palette import Colour
+from streets.camera import Vector
+from streets.palette import Colour
 
 TO_CAMERA = (0.0, 0.0, -1.0)
 UP = (0.0, 1.0, 0.0)

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from jaxseg.data.streets.camera import NEAR
-from jaxseg.data.streets.classes import BUILDING, FENCE, VEGETATION, WALL
-from jaxseg.data.streets.light import TO_CAMERA
-from jaxseg.data.streets.plan import Side
-from jaxseg.data.streets.stage import Stage
-from jaxseg.data.streets.textures import Facade, fence, hedge, masonry, tiles
+from streets.camera import NEAR
+from streets.classes import BUILDING, FENCE, VEGETATION, WALL
+from streets.light import TO_CAMERA
+from streets.plan import Side
+from streets.stage import Stage
+from streets.textures import Facade, fence, hedge, masonry, tiles
 
 _DEPTH = 11.0  # metres from a building's front to its back
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxseg.data.streets.light import TO_CAMERA
-from jaxseg.data.streets.palette import Colour
-from jaxseg.data.streets.stage import Stage
+from streets.light import TO_CAMERA
+from streets.palette import Colour
+from streets.stage import Stage
 
 _Point = tuple[float, float]  # metres sideways and up
 

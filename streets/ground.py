@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from jaxseg.data.streets.classes import ROAD, SIDEWALK, TERRAIN
-from jaxseg.data.streets.light import UP
-from jaxseg.data.streets.palette import GRASS
-from jaxseg.data.streets.plan import Plan
-from jaxseg.data.streets.stage import Stage, picture, pixel_grid
+from streets.classes import ROAD, SIDEWALK, TERRAIN
+from streets.light import UP
+from streets.palette import GRASS
+from streets.plan import Plan
+from streets.stage import Stage, picture, pixel_grid
 
 _ASPHALT, _PAVING, _KERB, _LAWN, _MARKING, _RAIL = range(6)
 _LABELS = np.array([ROAD, SIDEWALK, SIDEWALK, TERRAIN, ROAD, ROAD], np.uint8)

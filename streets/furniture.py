@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from jaxseg.data.streets.classes import POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VOID
-from jaxseg.data.streets.palette import PAINT, STEEL, TYRE, Colour
-from jaxseg.data.streets.sprite import Sprite
-from jaxseg.data.streets.stage import Stage
+from streets.classes import POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VOID
+from streets.palette import PAINT, STEEL, TYRE, Colour
+from streets.sprite import Sprite
+from streets.stage import Stage
 
 _CASES = ((28, 30, 30), (40, 60, 48), (70, 72, 74), (190, 160, 50))
 _SIGNALS = ((255, 60, 40), (255, 190, 40), (60, 240, 130))

@@ -5,8 +5,8 @@ Each function draws a random look and returns a `Texture`.
 
 import numpy as np
 
-from jaxseg.data.streets.palette import FOLIAGE, GLASS, MASONRY, PAINT, STEEL
-from jaxseg.data.streets.stage import Stage, Texture
+from streets.palette import FOLIAGE, GLASS, MASONRY, PAINT, STEEL
+from streets.stage import Stage, Texture
 
 _WALL, _FRAME, _PANE, _BRIGHT_PANE, _CORNICE, _SHOP, _SHOP_SIGN, _DOOR = range(8)
 

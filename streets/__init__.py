@@ -1,4 +1,4 @@
-"""The bundled `streets` data set: synthetic driving scenes, drawn from a seed.
+"""Synthetic driving scenes with label maps, drawn from a seed.
 
 Each scene is a street seen through a windscreen: a camera, a sun, a ground plane
 with road and pavements, plots of buildings, walls, fences and greenery on either
@@ -13,14 +13,18 @@ shape, texture and place, not colour, tell most classes apart.
 
 import numpy as np
 
-from jaxseg.data.streets.ground import paint_ground, paint_sky
-from jaxseg.data.streets.plan import Plan
-from jaxseg.data.streets.roadside import add_roadside, paint_skyline
-from jaxseg.data.streets.stage import Stage
-from jaxseg.data.streets.traffic import add_traffic
-from jaxseg.data.streets.vehicles import paint_bonnet
+from streets.ground import paint_ground, paint_sky
+from streets.plan import Plan
+from streets.roadside import add_roadside, paint_skyline
+from streets.stage import Stage
+from streets.traffic import add_traffic
+from streets.vehicles import paint_bonnet
 
-__all__ = ["draw_scene"]
+__all__ = ["VERSION", "draw_scene"]
+
+# Of the pictures: to be raised by whoever changes what a seed draws, for users keep the
+# scenes that were drawn.
+VERSION = 1
 
 
 def draw_scene(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxseg.data.streets.classes import SIDEWALK, TERRAIN
+from streets.classes import SIDEWALK, TERRAIN
 
 
 @dataclass

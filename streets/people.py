@@ -1,9 +1,9 @@
 """People on foot."""
 
-from jaxseg.data.streets.classes import PERSON
-from jaxseg.data.streets.palette import PAINT, SKIN, TYRE
-from jaxseg.data.streets.sprite import Sprite
-from jaxseg.data.streets.stage import Stage
+from streets.classes import PERSON
+from streets.palette import PAINT, SKIN, TYRE
+from streets.sprite import Sprite
+from streets.stage import Stage
 
 _HAIR = ((30, 24, 20), (90, 60, 35), (150, 140, 130))
 

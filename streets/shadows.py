@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from jaxseg.data.streets.camera import Camera
-from jaxseg.data.streets.light import Light
+from streets.camera import Camera
+from streets.light import Light
 
 
 class Shadows:

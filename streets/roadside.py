@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 
-from jaxseg.data.streets import buildings, classes, furniture
-from jaxseg.data.streets.light import TO_CAMERA
-from jaxseg.data.streets.palette import FOLIAGE, MASONRY
-from jaxseg.data.streets.people import add_person
-from jaxseg.data.streets.plan import Plan, Side
-from jaxseg.data.streets.stage import Stage
-from jaxseg.data.streets.trees import add_tree
-from jaxseg.data.streets.two_wheelers import add_two_wheeler
+from streets import buildings, classes, furniture
+from streets.light import TO_CAMERA
+from streets.palette import FOLIAGE, MASONRY
+from streets.people import add_person
+from streets.plan import Plan, Side
+from streets.stage import Stage
+from streets.trees import add_tree
+from streets.two_wheelers import add_two_wheeler
 
 
 def add_roadside(stage: Stage, plan: Plan, side: Side) -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from jaxseg.data.streets.classes import VEGETATION
-from jaxseg.data.streets.palette import FOLIAGE
-from jaxseg.data.streets.sprite import Sprite
-from jaxseg.data.streets.stage import Stage, mask, pixel_grid
+from streets.classes import VEGETATION
+from streets.palette import FOLIAGE
+from streets.sprite import Sprite
+from streets.stage import Stage, mask, pixel_grid
 
 _BARK = ((84, 70, 56), (100, 92, 82), (62, 52, 44))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxseg.data.streets.solid import Shape
+from streets.solid import Shape
 
 _FRONT, _REAR = (238, 236, 220), (190, 28, 30)  # lamps
 _PLATE = (225, 225, 220)

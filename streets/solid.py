@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from jaxseg.data.streets.light import TO_CAMERA, UP
-from jaxseg.data.streets.palette import TYRE, Colour
-from jaxseg.data.streets.stage import Stage
+from streets.light import TO_CAMERA, UP
+from streets.palette import TYRE, Colour
+from streets.stage import Stage
 
 _RIMS = (  # factor of the wheel's radius, colour
     (1.15, (14, 14, 15)),

@@ -2,12 +2,12 @@
 
 import math
 
-from jaxseg.data.streets.classes import BICYCLE, BUS, CAR, MOTORCYCLE, TRAIN, TRUCK
-from jaxseg.data.streets.people import add_person
-from jaxseg.data.streets.plan import Plan
-from jaxseg.data.streets.stage import Stage
-from jaxseg.data.streets.two_wheelers import add_two_wheeler
-from jaxseg.data.streets.vehicles import add_vehicle
+from streets.classes import BICYCLE, BUS, CAR, MOTORCYCLE, TRAIN, TRUCK
+from streets.people import add_person
+from streets.plan import Plan
+from streets.stage import Stage
+from streets.two_wheelers import add_two_wheeler
+from streets.vehicles import add_vehicle
 
 
 def add_traffic(stage: Stage, plan: Plan) -> None:

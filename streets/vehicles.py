@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from jaxseg.data.streets import shapes
-from jaxseg.data.streets.classes import BUS, CAR, TRUCK, VOID
-from jaxseg.data.streets.light import UP
-from jaxseg.data.streets.palette import GLASS, PAINT
-from jaxseg.data.streets.solid import Shape, Solid
-from jaxseg.data.streets.stage import Stage
+from streets import shapes
+from streets.classes import BUS, CAR, TRUCK, VOID
+from streets.light import UP
+from streets.palette import GLASS, PAINT
+from streets.solid import Shape, Solid
+from streets.stage import Stage
 
 _Part = tuple[Shape, float, np.ndarray]  # shape, metres ahead of the middle, colour
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from jaxseg.data.streets import noise
-from jaxseg.data.streets.camera import Camera, Vector
-from jaxseg.data.streets.classes import SKY
-from jaxseg.data.streets.light import Light
-from jaxseg.data.streets.palette import Colour
-from jaxseg.data.streets.shadows import Shadows
+from streets import noise
+from streets.camera import Camera, Vector
+from streets.classes import SKY
+from streets.light import Light
+from streets.palette import Colour
+from streets.shadows import Shadows
 
 _SCALE = 2  # painted at this multiple of the size and box-filtered down
 

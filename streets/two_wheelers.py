@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from jaxseg.data.streets.classes import BICYCLE, MOTORCYCLE, RIDER
-from jaxseg.data.streets.palette import GLASS, PAINT, SKIN, STEEL, TYRE, Colour
-from jaxseg.data.streets.sprite import Sprite
-from jaxseg.data.streets.stage import Stage
+from streets.classes import BICYCLE, MOTORCYCLE, RIDER
+from streets.palette import GLASS, PAINT, SKIN, STEEL, TYRE, Colour
+from streets.sprite import Sprite
+from streets.stage import Stage
 
 
 def add_two_wheeler(
