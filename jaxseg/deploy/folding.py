@@ -14,13 +14,7 @@ from jaxseg.deploy import blocks, layers, memory
 from jaxseg.deploy.layers import classes, convolve_transposed
 from jaxseg.deploy.weights import Weights
 from jaxseg.models.layers import Classifier2x, Conv
-from jaxseg.ops import (
-    Pair,
-    bfloat16_pays,
-    deployed,
-    prepared_kernel,
-    resize_labels,
-)
+from jaxseg.ops import Pair, bfloat16_pays, deployed, prepared_kernel, resize_labels
 from jaxseg.ops.winograd import Tiles
 
 FORMS = layers.FORMS | blocks.FORMS

@@ -1,4 +1,4 @@
-"""Layers and units of `jaxseg.models.layers` as they are deployed.
+"""Layers and units of `jaxseg.models` as they are deployed.
 
 A form is two functions of a block's attributes: `fold` makes its weights from those
 that were trained, `run` computes with them. Most units need no `run`: their own code
@@ -19,9 +19,11 @@ from jaxseg.models.layers import (
     ACTIVATIONS,
     BatchNorm,
     Conv,
-    ConvNormAct,
     ConvTranspose,
     DepthwiseConv,
+)
+from jaxseg.models.units import (
+    ConvNormAct,
     DepthwiseNormAct,
     DepthwisePair,
     Downsampler,

@@ -12,18 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.models.layers import (
-    Conv,
-    ConvNormAct,
-    DepthwiseNormAct,
-    Unit,
-)
-from jaxseg.ops import (
-    avg_pool3,
-    max_pool2,
-    max_pool3,
-    relu,
-)
+from jaxseg.models.layers import Conv, Unit
+from jaxseg.models.units import ConvNormAct, DepthwiseNormAct
+from jaxseg.ops import avg_pool3, max_pool2, max_pool3, relu
 
 EPS = 1e-5  # of every batch norm
 

@@ -12,22 +12,32 @@ import jax.numpy as jnp
 
 from jaxseg.models.esnet import FCU
 from jaxseg.models.layers import (
+    BatchNorm,
     Classifier2x,
     Conv,
-    ConvNormAct,
-    DepthwisePair,
-    Downsampler,
     Network,
-    NormAct,
     Unit,
-    Upsampler,
+    activate,
     kaiming_normal,
 )
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct, DepthwisePair, Downsampler, Upsampler
 from jaxseg.ops import adaptive_avg_pool, avg_pool3, resize_bilinear
 
 EPS = 1e-3  # of every batch norm, in the authors' code
 HEADS = ("bilinear", "erf", "spp")
+
+
+class NormAct(Unit):
+    """Batch norm and activation, before a convolution or after a concatenation."""
+
+    norm_eps: float
+    act: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = BatchNorm(self.norm_eps, **self.common, name="norm")(x, train=train)
+        return activate(self, self.act, x)
 
 
 class DABModule(Unit):

@@ -9,17 +9,9 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from jaxseg.models.layers import (
-    BatchNorm,
-    Classifier2x,
-    ConvNormAct,
-    Downsampler,
-    Dropout2d,
-    Network,
-    Unit,
-    Upsampler,
-)
+from jaxseg.models.layers import BatchNorm, Classifier2x, Dropout2d, Network, Unit
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct, Downsampler, Upsampler
 from jaxseg.ops import relu
 
 EPS = 1e-3  # of every batch norm, in the authors' code

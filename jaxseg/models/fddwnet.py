@@ -10,18 +10,9 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from jaxseg.models.layers import (
-    Classifier2x,
-    ConvNormAct,
-    DepthwisePair,
-    Downsampler,
-    Dropout2d,
-    Network,
-    Unit,
-    Upsampler,
-    kaiming_normal,
-)
+from jaxseg.models.layers import Classifier2x, Dropout2d, Network, Unit, kaiming_normal
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct, DepthwisePair, Downsampler, Upsampler
 from jaxseg.ops import relu6
 
 EPS = 1e-3  # of every batch norm, in the authors' code

@@ -11,14 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.models.layers import (
-    Conv,
-    ConvNormAct,
-    DepthwiseNormAct,
-    Network,
-    Unit,
-)
+from jaxseg.models.layers import Conv, Network, Unit
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct, DepthwiseNormAct
 from jaxseg.ops import (
     concatenate,
     mean_over_channels,

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jaxseg.models.backbones import EPS, Darknet19, MobileNetV2, ShuffleNet
 from jaxseg.models.layers import (
     Conv,
-    ConvNormAct,
     DepthwiseConv,
     Initializer,
     Network,
@@ -22,6 +21,7 @@ from jaxseg.models.layers import (
     torch_uniform,
 )
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct
 from jaxseg.ops import concatenate, mean_over_pixels, resize_bilinear
 
 WIDTH = 96  # of the pyramid's branches and of the decoder

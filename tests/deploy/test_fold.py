@@ -11,14 +11,12 @@ from flax.traverse_util import flatten_dict
 
 from jaxseg import deploy, models
 from jaxseg.benchmark.workload import draw_weights
-from jaxseg.models.layers import (
-    Classifier2x,
+from jaxseg.models.layers import Classifier2x, Network, Unit
+from jaxseg.models.units import (
     ConvNormAct,
     DepthwiseNormAct,
     DepthwisePair,
     Downsampler,
-    Network,
-    Unit,
     Upsampler,
 )
 from jaxseg.ops import (

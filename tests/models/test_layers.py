@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 
 from jaxseg import ops
-from jaxseg.models import layers
+from jaxseg.models import layers, units
 from jaxseg.ops import adaptive_avg_pool, resize_bilinear
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -329,7 +329,7 @@ def test_dropout_drops_whole_channels_and_keeps_the_mean():
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_statistics():
-    unit = layers.ConvNormAct(8, (3, 3), norm_eps=1e-3, act="relu", dtype=jnp.bfloat16)
+    unit = units.ConvNormAct(8, (3, 3), norm_eps=1e-3, act="relu", dtype=jnp.bfloat16)
     x = drawn(0, 2, 8, 8, 16)
     init = jax.jit(unit.init, static_argnames="train")
     variables = init(jax.random.key(1), x, train=False)

@@ -35,7 +35,8 @@ from weights import drawn_variables
 from flax import linen as nn
 from jaxseg import models
 from jaxseg.data.sources import CamVid, CamVidRaw, Cityscapes, Streets, camvid_raw
-from jaxseg.models.layers import ConvNormAct, Network
+from jaxseg.models.layers import Network
+from jaxseg.models.units import ConvNormAct
 from jaxseg.runtime import setup
 from jaxseg.training import recipe, step, train, validation
 from rich.console import Console
