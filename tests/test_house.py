@@ -1,4 +1,4 @@
-"""What holds of every file: its floor, its length, and the words in it."""
+"""Rules for every file: its floor, its length, and the words in it."""
 
 import ast
 import re
@@ -100,3 +100,13 @@ def test_processors_are_named_in_one_file():
     maker = re.compile(r"AuthenticAMD|GenuineIntel|avx|amx_", re.IGNORECASE)
     naming = [path for path in FILES if maker.search((ROOT / path).read_text())]
     assert naming == [Path("jaxseg/ops/machine.py")]
+
+
+def test_docstrings_open_with_the_thing_itself():
+    vague = re.compile(r"(What|Whether|Where|How|Which)\b")
+    for path, tree in TREES.items():
+        if path.parts[:2] in (("jaxseg", n) for n in ("ops", "models", "deploy")):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                    text = ast.get_docstring(node) or ""
+                    assert not vague.match(text), f"{path}: {text}"

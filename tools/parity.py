@@ -64,7 +64,7 @@ class Comparison:
 
 
 class Reference:
-    """What is recorded of one network.
+    """The record of one network.
 
     Attributes:
         inputs: what was recorded of which input, see `INPUTS`.
@@ -204,7 +204,7 @@ def _run_with_parts(model: nn.Module, variables: Mapping, image: np.ndarray):
 
 
 def _is_stage(part: np.ndarray, stage: Mapping) -> bool:
-    """Whether `(b, h, w, c)` has the recorded shape, mean, deviation and corner."""
+    """True if `(b, h, w, c)` has the recorded shape, mean, deviation and corner."""
     part = part.transpose(0, 3, 1, 2)
     if list(part.shape) != stage["shape"]:
         return False

@@ -117,7 +117,7 @@ def _fold_shuffle(unit: ShuffleUnit, weights: WeightsOf, hw: Pair) -> Weights | 
 
 
 def _places(middle: int, maps: int) -> tuple[list[list[np.ndarray]], np.ndarray]:
-    """Where the channels between the convolutions are.
+    """The order of the channels between the two convolutions.
 
     For each map of the input and each quarter, the places behind the shuffle that it
     fills; and of each place the channel that the shuffle brings there.
@@ -135,7 +135,7 @@ def _places(middle: int, maps: int) -> tuple[list[list[np.ndarray]], np.ndarray]
 
 
 def _ends(unit: ShuffleUnit, ci: int) -> np.ndarray:
-    """Where, in the second convolution's outputs, the quarters of the result end.
+    """The ends of the result's quarters among the second convolution's outputs.
 
     Where the unit halves the size, the averaged input comes first: the quarters that it
     fills take nothing of the convolution.
@@ -145,7 +145,7 @@ def _ends(unit: ShuffleUnit, ci: int) -> np.ndarray:
 
 
 def _blocks(kernel: np.ndarray, places: np.ndarray, ends: np.ndarray):
-    """Of the second convolution, the parts that are not zero for these inputs."""
+    """The parts of the second convolution that are not zero for these inputs."""
     last, linked = (block_diagonal(k, 8) for k in (kernel, np.ones_like(kernel)))
     for j, (start, end) in enumerate(zip(ends, ends[1:])):
         if linked[places, start:end].any():

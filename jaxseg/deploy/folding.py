@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxseg.deploy import blocks, layers, memory
 from jaxseg.deploy.layers import classes, convolve_transposed
 from jaxseg.deploy.weights import Weights
-from jaxseg.models.layers import Classifier2x, Conv
+from jaxseg.models.layers import BatchNorm, Classifier2x, Conv
 from jaxseg.ops import Pair, bfloat16_pays, deployed, prepared_kernel, resize_labels
 from jaxseg.ops.winograd import Tiles
 
@@ -105,8 +105,8 @@ def fold(
 
     def stored(path: Path, value: np.ndarray) -> np.ndarray | Tiles:
         product = path[-1] == "kernel" and value.shape[2] > 1
-        if product and path[:-1] in folding.geometries:
-            return prepared_kernel(value, operands, **folding.geometries[path[:-1]])
+        if product and path[:-1] in folding.convolutions:
+            return prepared_kernel(value, operands, **folding.convolutions[path[:-1]])
         return value.astype(operands if product else np.float32)
 
     params = {path: stored(path, value) for path, value in folding.weights().items()}
@@ -115,11 +115,11 @@ def fold(
 
 
 class _Folding:
-    """What is found in a trace of the network that was trained.
+    """The weights and forms found in a trace of the network that was trained.
 
     Attributes:
         folded: the blocks that have a form, with the weights of it.
-        geometries: of every convolution.
+        convolutions: their arguments, of `ops.conv2d`.
     """
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
@@ -129,14 +129,23 @@ class _Folding:
             for path, value in flatten_dict(variables.get(part, {})).items()
         }
         self.folded: dict[Path, Weights] = {}
-        self.geometries: dict[Path, dict[str, Any]] = {}
+        self.convolutions: dict[Path, dict[str, Any]] = {}
         self._inside = False  # a block that was folded as a whole
+        self._absorbed: set[Path] = set()  # batch norms of such blocks
+        self._alone: set[Path] = set()  # the others
 
     def visit(self, call, args, kwargs, context):
         """For `nn.intercept_methods`: folds the outermost blocks that have a form."""
         block, form = context.module, FORMS.get(type(context.module))
         if isinstance(block, Conv):
-            self.geometries[block.path] = block.geometry
+            self.convolutions[block.path] = block.options
+        if isinstance(block, BatchNorm):
+            (self._absorbed if self._inside else self._alone).add(block.path)
+            if shared := self._absorbed & self._alone:
+                raise ValueError(
+                    f"the batch norm {'/'.join(*shared)} is used behind a convolution "
+                    "and by itself: it cannot be folded into both; give it two names."
+                )
         if self._inside or form is None or context.method_name != "__call__":
             return call(*args, **kwargs)
         weights = form.fold(block, self._below, args[0].shape[1:3])
@@ -155,7 +164,7 @@ class _Folding:
         return unflatten_dict(found)
 
     def weights(self) -> dict[Path, np.ndarray]:
-        """Those of the blocks that were folded, and those that are as they were."""
+        """The weights of folded blocks, and all others as they were trained."""
         made = {
             block + path: value
             for block, weights in self.folded.items()

@@ -47,7 +47,7 @@ WeightsOf = Callable[[tuple[str, ...]], Weights]  # parameters and statistics at
 
 @dataclass(frozen=True)
 class Form:
-    """How a block is deployed.
+    """The deployed form of a block.
 
     Attributes:
         fold: `(unit, weights, hw)` to the weights of this form, or None if each part is
@@ -62,13 +62,13 @@ class Form:
 # Layers: what runs in their place, once their weights are folded.
 
 
-def convolve(weights: Weights, x: Map, **geometry: Any) -> jax.Array:
+def convolve(weights: Weights, x: Map, **options: Any) -> jax.Array:
     """A convolution with bias, if there is one; `x` keeps its dtype."""
-    return _plus(weights, conv2d(x, weights["kernel"], **geometry))
+    return _plus(weights, conv2d(x, weights["kernel"], **options))
 
 
-def convolve_depthwise(weights: Weights, x: Map, **geometry: Any) -> jax.Array:
-    return _plus(weights, depthwise2d(x, weights["kernel"], **geometry))
+def convolve_depthwise(weights: Weights, x: Map, **options: Any) -> jax.Array:
+    return _plus(weights, depthwise2d(x, weights["kernel"], **options))
 
 
 def _plus(weights: Weights, y: jax.Array) -> jax.Array:
@@ -95,7 +95,7 @@ def classes(logits: jax.Array) -> jax.Array:
 
 
 def _conv(unit: Conv, weights: Weights, x: Map) -> jax.Array:
-    return convolve(weights, x, **unit.geometry)
+    return convolve(weights, x, **unit.options)
 
 
 def _depthwise(unit: DepthwiseConv, weights: Weights, x: Map) -> jax.Array:
@@ -169,7 +169,7 @@ def _pair(unit: DepthwisePair, weights: Weights, x: Map) -> jax.Array:
 
 
 def _fold_downsampler(unit: Downsampler, weights: WeightsOf, hw: Pair) -> Weights:
-    """What the norm does to the convolution goes into its kernel."""
+    """The kernel takes the norm of its channels; that of the pooled ones stays."""
     own = dict(weights(unit.path))
     gain, shift = affine(own["norm"], unit.norm_eps)
     kernel, bias = own["conv"]["kernel"], own["conv"].get("bias", 0.0)

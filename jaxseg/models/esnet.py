@@ -134,5 +134,6 @@ class ESNet(Network):
         for i in range(2):
             x = fcu(3, name=f"fcu5_{i}")(x, train=train)
         head = Classifier2x(self.num_classes, **self.common, name="deconv")
-        # Of a size that is no multiple of 8 the authors' output is the next one's.
+        # For sizes that are not multiples of 8 the authors' network returns the next
+        # multiple's size.
         return head(x)[:, : image.shape[1], : image.shape[2]]

@@ -81,9 +81,8 @@ class MEU(Unit):
 
     The deep map's mean weights the channels of the low-level map, whose own mean over
     channels weights the pixels of the deep one. Source: section 3.2; without norms and
-    with biases, our reading. Biases of the weights start at 1, so that MEU begins as
-    about the sum of the maps: from a random start a ReLU can pass nothing, of a whole
-    map, for ever.
+    with biases, our reading. The biases of both attentions start at 1, so that MEU
+    starts close to a plain sum; from a random start a ReLU can be dead for a whole map.
 
     Attributes:
         spatial: False leaves out the weights of pixels (Table 6, "CA" alone).

@@ -54,7 +54,7 @@ def kaiming_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Ar
 
 
 class Unit(nn.Module, kw_only=True):
-    """What every layer, unit, block and network here has in common.
+    """The attributes that every layer, unit, block and network here has.
 
     Attributes:
         dtype: compute dtype; parameters and batch statistics stay float32.
@@ -145,7 +145,7 @@ class Conv(Unit):
     bias_init: Initializer | None = None
 
     @property
-    def geometry(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """The arguments of `conv2d`."""
         return dict(
             stride=self.stride,
@@ -158,7 +158,7 @@ class Conv(Unit):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), **self.geometry)
+        y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), **self.options)
         if not self.use_bias:
             return y
         bias_init = self.bias_init or _bias_init(shape)
@@ -246,7 +246,7 @@ class Dropout2d(nn.Module):
 
 
 class Network(Unit):
-    """What the networks have in common.
+    """The base of the networks.
 
     Attributes:
         num_classes: k.

@@ -1,4 +1,4 @@
-"""Which image sizes a network takes, and how any other size is brought to one."""
+"""The image sizes that networks take, and padding to one of them."""
 
 import jax
 import jax.numpy as jnp

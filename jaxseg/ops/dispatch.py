@@ -1,7 +1,7 @@
-"""How an operation finds the arithmetic that computes it, when a program is traced.
+"""The choice of the arithmetic that computes an operation, made at trace time.
 
 `textbook.py` and its neighbours define operations; `table.py` has, for each, the other
-ways that were measured to be faster somewhere; the `Lowering` says where "here" is.
+ways that were measured to be faster somewhere; `Lowering` says where "here" is.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from jaxseg.ops.types import core
 
 @dataclass(frozen=True)
 class Lowering:
-    """What the operations are computed for.
+    """The platform and the purpose that operations are computed for.
 
     Attributes:
         platform: "cpu", "gpu" (or any other backend of JAX), or "textbook", which is
@@ -46,15 +46,15 @@ _LOWERING: ContextVar[Lowering | None] = ContextVar("lowering", default=None)
 
 
 def default_lowering() -> Lowering:
-    """What operations use outside `lowering`."""
+    """The lowering that operations use outside `lowering`."""
     platform = jax.default_backend()
     return Lowering(platform, barriers=platform == "cpu")
 
 
 def deployed_lowering() -> Lowering:
-    """What `Predictor` uses.
+    """The lowering that `Predictor` uses.
 
-    On a GPU without any convolution: XLA runs a program of products and element-wise
+    On a GPU it has no convolution: XLA runs a program of products and element-wise
     kernels as one command buffer, and by default leaves convolutions out of it (its
     sources; not measured yet).
     """
@@ -82,7 +82,7 @@ def deployed() -> Iterator[None]:
 
 
 def current_lowering() -> Lowering:
-    """What operations use here."""
+    """The lowering that operations use here."""
     return _LOWERING.get() or default_lowering()
 
 
@@ -129,10 +129,10 @@ def operation(definition: Callable) -> Callable:
 
 
 def named(name: str) -> Callable[[Callable], Callable]:
-    """Makes a function of arrays one equation, `jit[name=...]`, of a textbook jaxpr.
+    """Wraps a function of arrays in a `jit` of that name, under the textbook lowering.
 
-    Who translates the jaxpr can tell by the name what the equations inside stand for:
-    see `jaxseg.inference.onnx`. With other lowerings nothing changes.
+    It is then one equation of the jaxpr, which the ONNX exporter knows by its name
+    (`jaxseg.inference.onnx`). With other lowerings nothing changes.
     """
 
     def decorate(function):

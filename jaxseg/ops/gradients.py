@@ -54,8 +54,8 @@ def _convolution_bwd(geometry, residuals, g):
 def _kernel_gradient(geometry, x, shape, g):
     """Sums over pixels of what each tap saw, times `g`.
 
-    At stride 1 it may as well be `g` that is shifted, the other way: of the two the one
-    with fewer channels is copied once a tap.
+    At stride 1 either `x` or `g` can be shifted: the one with fewer channels is,
+    because it is copied once a tap.
     """
     kh, kw, ci, co = shape
     stride, margin = geometry.stride, geometry.margin

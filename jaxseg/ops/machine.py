@@ -1,4 +1,4 @@
-"""What is known of the processor, and what XLA is told because of it."""
+"""Facts about the processor, and the options that XLA gets because of them."""
 
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 @cache
 def cpu_info() -> str:
-    """What Linux says of the processors; elsewhere nothing."""
+    """Linux's description of the processors; empty on other systems."""
     try:
         return Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -19,7 +19,7 @@ def cpu_info() -> str:
 
 @cache
 def bfloat16_pays() -> bool:
-    """Whether matrix products read bfloat16 faster than float32.
+    """True if matrix products read bfloat16 faster than float32.
 
     A CPU without instructions for them converts first and is slower.
     """
@@ -29,7 +29,7 @@ def bfloat16_pays() -> bool:
 
 
 def compiler_options(dtype: DTypeLike) -> dict[str, int | str]:
-    """What XLA is told when it compiles a network of `dtype` that is deployed."""
+    """The options with which XLA compiles a deployed network of `dtype`."""
     if jax.default_backend() != "cpu":
         return {}
     # 256 by default; 512 was 3 to 8 % faster with AVX-512.

@@ -55,7 +55,7 @@ class Carrier(StoredMap):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the map alone: `(b, h, w, c)`."""
+        """The shape of the map alone: `(b, h, w, c)`."""
         b, h, w, c = self.padded.shape
         return b, h - 2 * self.margin[0], w - 2 * self.margin[1], c
 

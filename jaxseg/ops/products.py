@@ -55,10 +55,10 @@ def pointwise(geometry, x, kernel, groups):
 
 
 def product_a_tap(geometry, x, kernel, groups):
-    """One product gives every pixel's share in every tap; shifted, they are summed.
+    """One product computes each pixel's contribution to every tap.
 
-    With a stride every phase of the pixels has a product of its own, with the taps that
-    read it.
+    The contributions are shifted and added. With a stride there is one product a phase
+    (at 2, even and odd rows and columns), with the taps that read it.
     """
     stride, dilation, margin = geometry
     kh, kw, ci, co = kernel.shape
@@ -84,7 +84,7 @@ def product_a_tap(geometry, x, kernel, groups):
 def stacked(geometry, x, kernel, groups):
     """Taps are copied beside each other, as operands of one product.
 
-    With a stride all of them, else those of a row: the rows' shares are summed after.
+    With a stride all of them, else those of a row, and the rows' results are added.
     """
     stride, dilation, margin = geometry
     kh, kw, ci, co = kernel.shape

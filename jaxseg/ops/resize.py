@@ -40,7 +40,7 @@ def resize_labels(logits: jax.Array, hw: Pair, align_corners: bool) -> jax.Array
 
 
 class Interpolation(NamedTuple):
-    """Which axis of a map is brought from which size to which."""
+    """One axis of a map, brought from one size to another."""
 
     axis: int
     size: int
@@ -49,7 +49,7 @@ class Interpolation(NamedTuple):
 
 
 def is_near_to_whole(spec: Interpolation, x: jax.Array) -> bool:
-    """Whether `shifted` can interpolate so: see `_steps`."""
+    """True if `shifted` can interpolate so: see `_steps`."""
     return _steps(*spec[1:]) is not None
 
 
@@ -103,6 +103,7 @@ def _steps(size: int, new_size: int, align_corners: bool) -> Steps | None:
 
 
 def labels_are_near_to_whole(logits: jax.Array, hw: Pair, align_corners: bool) -> bool:
+    """True if `labels_by_phases` can resize so: see `_steps`."""
     sizes = zip(logits.shape[1:3], hw)
     return all(_steps(n, new, align_corners) is not None for n, new in sizes)
 
@@ -150,7 +151,7 @@ def _spread(share: np.ndarray, more_axes: int, dtype: Any) -> jax.Array:
 
 
 def _sources(i: np.ndarray, size: int, new_size: int, align_corners: bool):
-    """Where output pixels look; off the image they look at its edge."""
+    """The positions that output pixels look at; off the image, at its edge."""
     if align_corners:
         return i * ((size - 1) / max(new_size - 1, 1))
     return (i + 0.5) * (size / new_size) - 0.5

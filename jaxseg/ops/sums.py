@@ -7,9 +7,9 @@ from jaxseg.ops.taps import tap_views
 
 
 def convolution(geometry, x, kernel, groups):
-    """The shares of every tap and input channel, which all outputs of a pixel sum.
+    """Multiply-adds over taps and input channels.
 
-    In two sums, for each addition waits for the one before.
+    In two accumulators, so that consecutive additions do not wait for each other.
     """
     margin = geometry.margin
     out_hw = geometry.output_hw(x.shape[1:3], kernel.shape[:2])

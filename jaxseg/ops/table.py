@@ -36,7 +36,7 @@ def _always(*operands) -> bool:
 
 
 def splits_channels() -> bool:
-    """Whether blocks keep groups of channels apart, as maps of their own.
+    """True if blocks keep groups of channels apart, as maps of their own.
 
     Measured: "LiteSeg-ShuffleNet", and FPENet in "What XLA:CPU computes anew".
     """
@@ -44,7 +44,7 @@ def splits_channels() -> bool:
 
 
 def joins_pairs() -> bool:
-    """Whether a depthwise 3x1 and the 1x3 behind it become one 3x3.
+    """True if a depthwise 3x1 and the 1x3 behind it become one 3x3.
 
     No record: OpenVINO is faster so too, onnxruntime slower.
     """
@@ -64,7 +64,7 @@ def map_dtype(dtype: DTypeLike) -> DTypeLike:
 
 
 def _few_weights(shape: tuple[int, ...], dtype: jnp.dtype) -> bool:
-    """Whether XLA:CPU computes a convolution fastest as a sum with a term a weight.
+    """True if XLA:CPU computes a convolution fastest as a sum with a term a weight.
 
     With few channels matrix products reach little of the processor's speed, those of
     bfloat16 too. But what reads a sum computes it anew: not for 1x1 to classes or to

@@ -10,7 +10,7 @@ from jaxseg.ops.types import Geometry, Pair
 def tap_views(
     geometry: Geometry, kernel_hw: Pair, out_hw: Pair, wide: jax.Array
 ) -> list[jax.Array]:
-    """What each tap of a kernel sees of a padded map: a list of `(b, *out_hw, c)`."""
+    """The part of a padded map that each tap reads: a list of `(b, *out_hw, c)`."""
     stride, dilation, _ = geometry
     b, c = wide.shape[0], wide.shape[-1]
 

@@ -67,8 +67,8 @@ def transposed(x: jax.Array, kernel: jax.Array, epilogue: Epilogue) -> jax.Array
     )
 
 
-# XLA:CPU computes a map anew for every operation that reads it unless the last step of
-# it reads two maps: a maximum reads one, a selection has the comparison beside it.
+# XLA:CPU fuses an operation of one operand into every consumer, and computes it again
+# there. A selection has two operands and is not duplicated, so ReLU is written with it.
 @named("relu")
 def relu(x: jax.Array) -> jax.Array:
     """Cuts to 0 and up; the gradient at 0 is 0."""

@@ -11,7 +11,7 @@ Epilogue = Callable[[jax.Array], jax.Array]
 
 
 class Geometry(NamedTuple):
-    """How a kernel is laid over a map.
+    """The way in which a kernel is laid over a map.
 
     Attributes:
         stride: pixels from one output to the next.

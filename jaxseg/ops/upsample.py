@@ -22,8 +22,8 @@ def blocks(x: Map, kernel: jax.Array, epilogue: Epilogue) -> jax.Array:
 def phases(x: Map, kernel: jax.Array) -> list[jax.Array]:
     """3x3's outputs at even and odd rows and columns: four of `(b, h, w, co)`.
 
-    One matrix product gives every tap's share; the phases are sums of shifted slices of
-    it, so no zero that was inserted is ever multiplied.
+    One matrix product computes what each pixel contributes to every tap; the phases are
+    sums of shifted slices of it, so no zero that was inserted is ever multiplied.
     """
     b, h, w, ci = core(x).shape
     co = kernel.shape[-1]

@@ -28,7 +28,7 @@ POINTS = {3: (2 / 3, 3 / 2), 5: (1 / 2, 1.0, 2.0)}
 
 @cache
 def matrices(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What transforms inputs `(t, t)`, weights `(t, taps)` and back `(TILE, t)`.
+    """Matrices that transform inputs `(t, t)`, weights `(t, taps)`, back `(TILE, t)`.
 
     float64; t is `TILE + taps - 1`. With x the t inputs, w the taps, and the products
     element by element, outputs are `back @ ((weights @ w) * (inputs @ x))`.
@@ -62,7 +62,7 @@ class Tiles:
 
 
 def transform_kernel(kernel: np.ndarray | jax.Array) -> Tiles:
-    """Of `(kh, kw, ci, co)`; in float64 if it is NumPy's."""
+    """Transforms `(kh, kw, ci, co)` in its own dtype, on the host if it is NumPy's."""
     taps = kernel.shape[:2]
     xp = jnp if isinstance(kernel, jax.Array) else np
     for axis, k in enumerate(taps):

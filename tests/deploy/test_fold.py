@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from jaxseg import deploy, models
 from jaxseg.benchmark.workload import draw_weights
-from jaxseg.models.layers import Classifier2x, Network, Unit
+from jaxseg.models.layers import BatchNorm, Classifier2x, Network, Unit
 from jaxseg.models.units import (
     ConvNormAct,
     DepthwiseNormAct,
@@ -114,6 +114,21 @@ class OwnNetwork(Network):
 
 def test_a_network_of_a_users_own_is_folded():
     assert_same(OwnNetwork(num_classes=3))
+
+
+class SharedNorm(Unit):
+    @nn.compact
+    def __call__(self, x, *, train):
+        norm = BatchNorm(1e-5, name="norm")
+        y = ConvNormAct(3, (1, 1), shared_norm=norm, name="conv")(x, train=train)
+        return y + norm(x, train=train)
+
+
+def test_a_norm_in_two_roles_is_refused():
+    model, x = SharedNorm(), drawn(1, 4, 4, 3)
+    variables = model.init(jax.random.key(0), x, train=False)
+    with pytest.raises(ValueError, match="norm norm is used behind a convolution and"):
+        deploy.fold(model, variables, (4, 4))
 
 
 def test_a_folded_network_does_not_train():
