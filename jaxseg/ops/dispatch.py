@@ -93,14 +93,14 @@ class Row:
     Attributes:
         compute: takes what the operation takes, and returns the same values.
         under: the lowerings that it is for.
-        fits: the operands that it is for.
         measured: where it was found to be faster, or the reason that it is here.
+        fits: the operands that it is for.
     """
 
     compute: Callable[..., Any]
     under: Callable[[Lowering], bool]
-    fits: Callable[..., bool]
     measured: str
+    fits: Callable[..., bool] = lambda *operands: True
 
 
 @cache

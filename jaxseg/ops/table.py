@@ -14,6 +14,7 @@ from jaxseg.ops import gradients, maps, pooling, products, resize, sums, upsampl
 from jaxseg.ops import winograd as w
 from jaxseg.ops.dispatch import Lowering, Row, current_lowering
 from jaxseg.ops.maps import Carrier, Parts
+from jaxseg.ops.types import Map
 
 
 def _on_cpu(how: Lowering) -> bool:
@@ -24,12 +25,16 @@ def _fast(how: Lowering) -> bool:
     return how.platform != "textbook"
 
 
+def _in_sums(how: Lowering) -> bool:
+    return how.sums
+
+
 def _in_products(how: Lowering) -> bool:
     return how.dots
 
 
-def _always(*operands) -> bool:
-    return True
+def _with_barriers(how: Lowering) -> bool:
+    return how.barriers
 
 
 # Choices that are no operation's.
@@ -125,40 +130,24 @@ def _many_channels(geometry, x, kernel, groups) -> bool:
     return groups == 1 and kernel.shape[2] >= 16
 
 
+ANEW = "What XLA:CPU computes anew"
+NO_ZEROS = "no record: no zero that the definition inserts is multiplied"
+COMMAND_BUFFERS = "no record: XLA:GPU leaves convolutions out of command buffers"
+
 CONVOLUTION = (
-    Row(sums.convolution, lambda how: how.sums, _sum_fits, "Sums in place of products"),
+    Row(sums.convolution, _in_sums, "Sums in place of products", _sum_fits),
     Row(
         products.pointwise,
         lambda how: how.dots or _on_cpu(how),
-        _is_pointwise,
         "no record: a 1x1 convolution is a product of matrices",
+        _is_pointwise,
     ),
-    Row(
-        products.product_a_tap,
-        _in_products,
-        _without_groups,
-        "no record: XLA:GPU leaves convolutions out of command buffers (its sources)",
-    ),
-    Row(products.stacked, _on_cpu, _stacked_fits, "bfloat16 on B"),
-    Row(products.product_a_tap, _on_cpu, _product_a_tap_fits, "bfloat16 on B"),
-    Row(
-        products.stem,
-        _on_cpu,
-        _is_stem(1),
-        "no record: 3 channels fill little of a vector, those of four pixels more",
-    ),
-    Row(
-        products.stem_stride2,
-        _on_cpu,
-        _is_stem(2),
-        "no record: 3 channels fill little of a vector, those of four pixels more",
-    ),
-    Row(
-        gradients.convolution,
-        _on_cpu,
-        _many_channels,
-        "A training step of ESNet",
-    ),
+    Row(products.product_a_tap, _in_products, COMMAND_BUFFERS, _without_groups),
+    Row(products.stacked, _on_cpu, "bfloat16 on B", _stacked_fits),
+    Row(products.product_a_tap, _on_cpu, "bfloat16 on B", _product_a_tap_fits),
+    Row(products.stem, _on_cpu, "no record", _is_stem(1)),
+    Row(products.stem_stride2, _on_cpu, "no record", _is_stem(2)),
+    Row(gradients.convolution, _on_cpu, "A training step of ESNet", _many_channels),
 )
 
 
@@ -182,71 +171,77 @@ FORWARD_CONVOLUTION = (
     Row(
         w.convolution,
         _on_cpu,
+        "Fewer multiplications",
         lambda geometry, x, kernel: _fewer_multiplications(
             geometry, kernel, kernel.dtype
         ),
-        "Fewer multiplications",
     ),
 )
 
 CONSTANT_KERNEL = (
     Row(
         lambda geometry, kernel, dtype, groups: kernel.astype(np.float32),
-        lambda how: how.sums,
+        _in_sums,
+        "bfloat16 on B",
         lambda geometry, kernel, dtype, groups: (
             groups == 1 and _few_weights(kernel.shape, dtype)
         ),
-        "bfloat16 on B",
     ),
     Row(
         lambda geometry, kernel, dtype, groups: w.tiles_of(kernel, dtype),
         lambda how: _on_cpu(how) and not how.dots,
+        "Fewer multiplications",
         lambda geometry, kernel, dtype, groups: (
             groups == 1 and _fewer_multiplications(geometry, kernel, dtype)
         ),
-        "Fewer multiplications",
     ),
 )
 
 DEPTHWISE = (
-    Row(
-        sums.depthwise,
-        _fast,
-        lambda geometry, x, kernel: isinstance(x, Carrier),
-        "What XLA:CPU computes anew",
-    ),
-    Row(
-        sums.depthwise,
-        lambda how: how.dots and not _on_cpu(how),
-        _always,
-        "no record: XLA:GPU leaves convolutions out of command buffers (its sources)",
-    ),
+    Row(sums.depthwise, _fast, ANEW, lambda geometry, x, kernel: _has_zeros(x)),
+    Row(sums.depthwise, lambda how: how.dots and not _on_cpu(how), COMMAND_BUFFERS),
     Row(
         gradients.depthwise,
         _on_cpu,
-        _always,
         "no record: XLA:CPU's grouped convolution is a naive loop, 40 times slower",
     ),
 )
 
+
+def _has_zeros(x: Map) -> bool:
+    return isinstance(x, Carrier)
+
+
 TRANSPOSED = (
+    Row(upsample.blocks, _fast, NO_ZEROS, lambda x, kernel, _: kernel.shape[0] == 2),
+    Row(upsample.phased, _fast, NO_ZEROS, lambda x, kernel, _: _has_zeros(x)),
+    Row(gradients.transposed, _fast, NO_ZEROS),
+)
+
+INTERLEAVE = (
     Row(
-        upsample.blocks,
-        _fast,
-        lambda x, kernel, epilogue: kernel.shape[0] == 2,
-        "no record: one product gives all blocks; the definition multiplies zeros",
+        upsample.interleave_by_addition,
+        _on_cpu,
+        "no record: with few channels adding is faster than moving",
+        lambda phases: phases[0].shape[-1] < 64,
     ),
+)
+
+INTERPOLATE = (
     Row(
-        upsample.phased,
-        _fast,
-        lambda x, kernel, epilogue: isinstance(x, Carrier),
-        "no record: no zero that the definition inserts is multiplied",
+        resize.shifted,
+        _on_cpu,
+        "no record: XLA:CPU gathers pixel by pixel",
+        resize.is_near_to_whole,
     ),
+)
+
+RESIZE_LABELS = (
     Row(
-        gradients.transposed,
+        resize.labels_by_phases,
         _fast,
-        _always,
-        "no record: no zero that the definition inserts is multiplied",
+        "no record: logits of the full size are never written",
+        resize.labels_are_near_to_whole,
     ),
 )
 
@@ -256,60 +251,11 @@ TABLE = {
     "constant_kernel": CONSTANT_KERNEL,
     "depthwise": DEPTHWISE,
     "transposed": TRANSPOSED,
-    "interleave": (
-        Row(
-            upsample.interleave_by_addition,
-            _on_cpu,
-            lambda phases: phases[0].shape[-1] < 64,
-            "no record: with few channels adding is faster than moving",
-        ),
-    ),
-    "max_pool3": (
-        Row(
-            pooling.max_pool3,
-            _on_cpu,
-            _always,
-            "no record: XLA:CPU fuses maxima of slices with what is around them",
-        ),
-    ),
-    "interpolate": (
-        Row(
-            resize.shifted,
-            _on_cpu,
-            resize.is_near_to_whole,
-            "no record: XLA:CPU gathers pixel by pixel",
-        ),
-    ),
-    "resize_labels": (
-        Row(
-            resize.labels_by_phases,
-            _fast,
-            resize.labels_are_near_to_whole,
-            "no record: logits of the full size are never written",
-        ),
-    ),
-    "in_memory": (
-        Row(
-            maps.computed_once,
-            lambda how: how.barriers,
-            _always,
-            "What XLA:CPU computes anew",
-        ),
-    ),
-    "carry": (
-        Row(
-            maps.carried,
-            lambda how: how.barriers,
-            _always,
-            "What XLA:CPU computes anew",
-        ),
-    ),
-    "concatenate": (
-        Row(
-            Parts.of,
-            lambda how: how.deployed and _on_cpu(how),
-            _always,
-            "What XLA:CPU computes anew",
-        ),
-    ),
+    "interleave": INTERLEAVE,
+    "max_pool3": (Row(pooling.max_pool3, _on_cpu, "no record"),),
+    "interpolate": INTERPOLATE,
+    "resize_labels": RESIZE_LABELS,
+    "in_memory": (Row(maps.computed_once, _with_barriers, ANEW),),
+    "carry": (Row(maps.carried, _with_barriers, ANEW),),
+    "concatenate": (Row(Parts.of, lambda how: how.deployed and _on_cpu(how), ANEW),),
 }
