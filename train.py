@@ -16,13 +16,10 @@ The same command again goes on where it stopped. SIGTERM and SIGHUP save and exi
 0, Ctrl-C with 130. All local devices are used; --distributed joins several processes.
 """
 
-from pathlib import Path
-
 from absl import flags
 from ml_collections import config_flags
 
 from jaxseg import cli, runtime
-from jaxseg.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="the recipe's file")
 _WORKDIR = flags.DEFINE_string(
@@ -46,7 +43,7 @@ _DISTRIBUTED = flags.DEFINE_string(
 
 
 def main() -> None:
-    path = _config_file()
+    path = cli.config_file()
     runtime.setup()
     if _DISTRIBUTED.value:
         runtime.join_processes(_DISTRIBUTED.value)
@@ -88,16 +85,6 @@ def _choices() -> list[str]:
         else:
             lines.append(f"Key: --config.{name}.")
     return lines
-
-
-def _config_file() -> Path:
-    if not flags.FLAGS["config"].present:
-        raise UserError("--config is missing, e.g. --config configs/esnet.py")
-    given = config_flags.get_config_filename(flags.FLAGS["config"])
-    path = Path(given.split(":")[0])
-    if not path.is_file():
-        raise UserError(f"--config: there is no file {path}.")
-    return path
 
 
 if __name__ == "__main__":

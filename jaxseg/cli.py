@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import flags
 
@@ -102,3 +103,20 @@ def step_name(value: str) -> str | int:
     if value.isdigit():
         return int(value)
     raise UserError(f"--step is {value!r}; it can be best, last or a step.")
+
+
+def config_file() -> Path:
+    """The file that `--config` names.
+
+    Raises:
+        UserError: the flag is missing, or there is no such file.
+    """
+    from ml_collections import config_flags
+
+    if not flags.FLAGS["config"].present:
+        raise UserError("--config is missing, e.g. --config configs/esnet.py")
+    given = config_flags.get_config_filename(flags.FLAGS["config"])
+    path = Path(given.split(":")[0])
+    if not path.is_file():
+        raise UserError(f"--config: there is no file {path}.")
+    return path

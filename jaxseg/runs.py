@@ -88,7 +88,10 @@ class Run:
                     for k, v in self.record["preprocess"].items()
                 }
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            *(ValueError, KeyError, TypeError, AttributeError),
+            *(OSError, RecursionError),
+        ) as error:
             raise UserError(f"{path} is damaged ({error!r}); restore it.") from error
         if self.record.get("format") != FORMAT:
             raise UserError(

@@ -138,7 +138,7 @@ def camvid_tree(tmp_path_factory) -> Path:
 # A run small enough for a test, with epochs long enough to be killed in the middle.
 PER_EPOCH = 16
 SMALL = (
-    "--config=configs/esnet.py:camvid",
+    "--config=tools/reliability/short_dabnet.py:camvid",
     "--config.train.batch_size=1",
     "--config.train.eval_batch_size=2",
     "--config.train.log_every_steps=1",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxseg.data.classes import CITYSCAPES
+from jaxseg.data.classes import CAMVID, CITYSCAPES
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
 from jaxseg.runs import Run, describe
@@ -21,6 +21,14 @@ def test_a_run_reads_what_it_wrote(tmp_path):
     assert run.preprocess == Preprocess(input_scale=0.5)
     assert run.table == CITYSCAPES and run.record["init_from"] is None
     assert run.model().num_classes == 19
+
+
+def test_a_network_with_lists_among_its_arguments_can_be_jitted(tmp_path):
+    """JSON has no tuples, and what jit takes as static must be hashable."""
+    arguments = {"name": "dabnet", "num_classes": 11, "dilations1": (2,)}
+    Run.start(tmp_path, describe(arguments, CAMVID, Preprocess(), {}))
+    model = Run(tmp_path).model()
+    assert model.dilations1 == (2,) and hash(model) == hash(model)
 
 
 def test_a_run_on_another_data_set_with_the_same_classes_is_refused(tmp_path):

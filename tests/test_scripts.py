@@ -67,7 +67,7 @@ def test_predict_writes_overlay_labels_and_legend(trained, tmp_path):
 
 def test_what_a_run_folder_holds(trained):
     record = json.loads((trained / "run.json").read_text())
-    assert record["model"]["name"] == "esnet" and len(record["classes"]["names"]) == 11
+    assert record["model"]["name"] == "dabnet" and len(record["classes"]["names"]) == 11
     assert record["scores"]["best"]["protocol"].startswith("camvid val, 480x360")
     titles = 24
     assert Image.open(trained / "samples.png").size == (3 * 480, titles + 3 * 360)

@@ -27,8 +27,8 @@ from jaxseg import models
 from jaxseg.errors import UserError
 from tools.gpu import pack
 from tools.gpu.budget import Part, run_parts
-from tools.gpu.latency import Work
 from tools.gpu.training import Plan
+from tools.gpu.work import Work
 
 # Cheapest first, by the multiply-accumulates in results/parity.md.
 CHEAPEST = (

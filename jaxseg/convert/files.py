@@ -51,7 +51,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         else:
             with path.open("rb") as file:
                 content = _read_legacy(file)
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # of damaged ones pickle raises many kinds
         raise UserError(
             f"{path} cannot be read as PyTorch weights ({error})."
         ) from error

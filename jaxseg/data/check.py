@@ -1,9 +1,7 @@
-"""Looks a data set over before hours go into it: python -m jaxseg.data.check --help"""
+"""A look at a data set before hours go into it: what is wrong, and what it holds."""
 
-import argparse
 import hashlib
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,12 +14,10 @@ from rich.table import Table
 
 from jaxseg.data.classes import VOID
 from jaxseg.data.sources import (
-    SOURCES,
     Source,
     check_classes,
     check_split,
     is_training,
-    open_source,
 )
 from jaxseg.errors import UserError
 
@@ -199,53 +195,34 @@ def print_report(source: Source, report: SplitReport, console: Console) -> None:
         advised = advised or bool(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxseg.data.check",
-        description="Reads every picture and label image of a data set and lists all "
-        "that is wrong with it, with what to do; then the share of each class, with "
-        "weights. The exit code says whether training may start.",
-    )
-    parser.add_argument("name", choices=SOURCES)
-    parser.add_argument(
-        "--dir", default="", help="where it lies; $JAXSEG_DATA/NAME by default"
-    )
-    parser.add_argument(
-        "--splits", help="such as train,val; by default all that are there"
-    )
-    options = parser.parse_args()
-    console = Console(highlight=False)
-    source = open_source(options.name, options.dir)
-    splits = options.splits.split(",") if options.splits else _present(source)
-    for split in splits:
+def look_over(source: Source, splits: Sequence[str], console: Console) -> None:
+    """Prints all that `check` finds in `splits`, or in all there are.
+
+    Raises:
+        UserError: training cannot start from them.
+    """
+    chosen = tuple(splits) or _present(source)
+    for split in chosen:
         check_split(source, split, labelled=False)
     h, w = source.hw
     console.print(f"{source.name}: {len(source.table)} classes, {w}x{h} pixels.")
-    for remark in dict.fromkeys(r for split in splits for r in source.remarks(split)):
+    for remark in dict.fromkeys(r for split in chosen for r in source.remarks(split)):
         console.print(remark, soft_wrap=True, markup=False)
-    reports = check(source, splits, console)
+    reports = check(source, chosen, console)
     for report in reports:
         print_report(source, report, console)
     wrong = sum(len(report.errors) for report in reports)
     if wrong:
         raise UserError(f"{wrong} things to mend before training (listed above).")
-    if options.splits:
-        console.print(f"Nothing is wrong with {options.splits}.", markup=False)
-        return
-    check_quickly(source, _NEEDED)
-    console.print("Nothing is wrong: training may start.")
+    if not splits:
+        check_quickly(source, _NEEDED)
+    what = ", ".join(splits) or f"{source.name}'s pictures"
+    console.print(f"Nothing is wrong with {what}.", markup=False)
 
 
-def _present(source: Source) -> list[str]:
+def _present(source: Source) -> tuple[str, ...]:
     """The splits to look at when none is named: those with samples, each once."""
     splits = [s for s in source.splits if s != "trainval"]
     if source.name == "cityscapes":  # few have the coarse ones
         splits = [s for s in splits if s != "train_extra"]
-    return splits
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    return tuple(splits)

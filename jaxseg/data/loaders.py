@@ -6,6 +6,7 @@ host work; it needs no TensorFlow. `TfDataLoader` streams from TFDS shards and h
 only a few batches.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -162,10 +163,14 @@ def _store(path: Path, arrays: dict[str, np.ndarray], what: str) -> None:
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise UserError(
-            f"the prepared {what} could not be written to {path} ({error.strerror}); "
-            "free some space or set JAXSEG_CACHE to a folder elsewhere."
-        ) from error
+        raise _no_room(path, what, error.strerror) from error
+
+
+def _no_room(path: Path, what: str, reason: object) -> UserError:
+    return UserError(
+        f"the prepared {what} could not be written to {path} ({reason}); free some "
+        "space or set JAXSEG_CACHE to a folder elsewhere."
+    )
 
 
 def _prepared_folder(source: Source, split: str) -> Path:
@@ -181,7 +186,13 @@ class TfDataLoader:
 
         folder = _prepared_folder(source, split) / "tfds"
         builder = builder_of(source, split, str(folder))
-        builder.download_and_prepare()
+        try:
+            builder.download_and_prepare()
+        except Exception as error:  # of a failed write TFDS raises many kinds
+            reason = os.strerror(errno.ENOSPC)
+            if reason not in str(error):
+                raise
+            raise _no_room(folder, f"{source.name} {split}", reason) from error
         self.ids, self.hw = tuple(source.ids(split)), source.hw
         self._features = builder.info.features
         self._records = builder.as_data_source(

@@ -1,6 +1,7 @@
 """Label maps as people look at them: colours, overlays, legends, grids."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from jaxseg.data.classes import ClassTable
 from jaxseg.data.pictures import MAKER
+from jaxseg.files import write_whole
 
 _TEXT = ImageFont.load_default(size=14)
 GRID_WIDTH = 1600  # pixels; three pictures of Cityscapes would be 6144
@@ -37,10 +39,11 @@ def save_indexed(label: np.ndarray, table: ClassTable, path: Path) -> None:
 
 
 def save_png(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG that names us as its maker."""
-    maker = PngInfo()
+    """Writes a PNG that names us as its maker, whole or not at all."""
+    maker, file = PngInfo(), BytesIO()
     maker.add_text("Software", MAKER)
-    picture.save(path, "PNG", pnginfo=maker)
+    picture.save(file, "PNG", pnginfo=maker)
+    write_whole(path, file.getvalue())
 
 
 def legend(table: ClassTable, present: Sequence[int]) -> Image.Image:

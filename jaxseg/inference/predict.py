@@ -11,6 +11,7 @@ from jaxseg.data.pictures import MAKER, SUFFIXES, list_pictures, read_rgb, writt
 from jaxseg.errors import UserError
 from jaxseg.inference.pictures import legend, overlay, save_indexed, save_png
 from jaxseg.inference.predictor import Predictor
+from jaxseg.models import SIZE_MULTIPLE
 from jaxseg.runs import Run
 
 _LABELS, _OVERLAY, _LEGEND = "_labels.png", "_overlay.png", "legend.png"
@@ -22,12 +23,18 @@ def predict_files(
     output: str | os.PathLike,
     which: str | int = "best",
     progress: Callable[[Iterable[Path]], Iterable[Path]] = lambda paths: paths,
+    size_step: int = SIZE_MULTIPLE,
 ) -> list[Path]:
     """Segments a picture, or every picture of a folder, at its own size.
 
     For `a.png` it writes to `output`: `a_labels.png`, whose pixels are class ids shown
     in the class colours, and `a_overlay.png`; and once `legend.png`. Files of those
     names are replaced only where this function wrote them, and never segmented.
+
+    Args:
+        which: `best`, `last` or a step.
+        progress: wraps the pictures, to show a bar.
+        size_step: see `Predictor`.
 
     Returns:
         The pictures that were segmented.
@@ -42,7 +49,7 @@ def predict_files(
     folder, unreadable, present = Path(output).expanduser(), [], set()
     _refuse_to_replace(paths, folder)
     variables, _ = run.variables(which)
-    predictor = Predictor(run.model(), variables, run.preprocess)
+    predictor = Predictor(run.model(), variables, run.preprocess, size_step=size_step)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in progress(paths):

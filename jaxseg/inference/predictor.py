@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy import Deployed, fold
 from jaxseg.models import pad_to_multiple
-from jaxseg.models.sizes import padded_hw
+from jaxseg.models.sizes import SIZE_MULTIPLE, padded_hw
 from jaxseg.ops import (
     Lowering,
     Pair,
@@ -24,7 +24,7 @@ from jaxseg.ops import (
 )
 
 OUTPUTS = ("labels", "logits")
-_SIZES_KEPT = 8  # programs
+_PROGRAMS_KEPT = 32  # the weights, which most have in common, are on the device once
 
 
 def deploy(
@@ -71,10 +71,16 @@ class Predictor:
 
     Called with `(h, w, 3)` it returns `(h, w)`, with `(b, h, w, 3)` `(b, h, w)`. The
     network is folded and compiled when a size first comes; `program` does so before.
+    Sizes that are the same once padded have one program.
 
-    Attributes:
+    Args:
         output: "labels", or "logits" for float logits `(..., h, w, k)`.
         how: the lowering; None is `deployed_lowering`'s.
+        size_step: h and w are padded to multiples of it, a multiple of 8. With 8 a
+            label map is that of the exact size. With more there are fewer programs for
+            pictures of many sizes, and labels that differ: near the bottom and right
+            edges, and all over in networks that average the whole map (FPENet,
+            LiteSeg). Of no effect where `preprocess` resizes pictures.
     """
 
     def __init__(
@@ -84,14 +90,20 @@ class Predictor:
         preprocess: Preprocess,
         output: str = "labels",
         how: Lowering | None = None,
+        size_step: int = SIZE_MULTIPLE,
     ) -> None:
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}.")
+        if size_step < SIZE_MULTIPLE or size_step % SIZE_MULTIPLE:
+            raise ValueError(
+                f"size_step must be a multiple of {SIZE_MULTIPLE}, got {size_step}."
+            )
         self.output, self.how = output, how or deployed_lowering()
         self._model, self._preprocess = model, preprocess
+        self._size_step = size_step
         self._variables = jax.device_get(variables)
         self._weights: dict[Any, jax.Array] = {}  # of the last size, on the device
-        self.program = lru_cache(_SIZES_KEPT)(self._program)
+        self.program = lru_cache(_PROGRAMS_KEPT)(self._program)
 
     def _program(self, b: int, h: int, w: int) -> Callable[[jax.Array], jax.Array]:
         """The compiled program for `b` pictures of `h` x `w`, from device to device."""
@@ -125,5 +137,15 @@ class Predictor:
                 f"pixel, got {image.dtype} {image.shape}."
             )
         batch = image[None] if image.ndim == 3 else image
-        y = self.program(*batch.shape[:3])(batch)
+        hw = h, w = batch.shape[1:3]
+        seen = hw
+        if self._preprocess.network_hw(h, w) == hw:  # else it depends on the exact size
+            seen = padded_hw(hw, self._size_step)
+        if seen != hw:
+            pad = np.pad if isinstance(batch, np.ndarray) else jnp.pad
+            more = [(0, to - n) for n, to in zip(hw, seen)]
+            batch = pad(batch, [(0, 0), *more, (0, 0)], "edge")
+        y = self.program(len(batch), *seen)(batch)
+        if seen != hw:
+            y = y[:, :h, :w]
         return y[0] if image.ndim == 3 else y

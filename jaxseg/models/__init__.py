@@ -39,6 +39,8 @@ def names() -> list[str]:
 def create(name: str, **kwargs: Any) -> nn.Module:
     """The network called `name`, built with `kwargs`.
 
+    A list becomes a tuple: JSON has no tuples, and a module must be hashable.
+
     Raises:
         ValueError: no network has that name; the message lists those that there are.
         TypeError: the network takes no such argument.
@@ -46,4 +48,5 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     if name not in _NETWORKS:
         known = ", ".join(names())
         raise ValueError(f"no network is called {name!r}; there are: {known}.")
-    return _NETWORKS[name](**kwargs)
+    hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()}
+    return _NETWORKS[name](**hashable)

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, unfinished_png
 from PIL import Image
+from rich.console import Console
 
-from jaxseg.data.check import check, check_quickly, main, weights
+from configs import dabnet
+from jaxseg.data.check import check, check_quickly, look_over, weights
 from jaxseg.data.loaders import load_split
 from jaxseg.data.sources import CamVid, Cityscapes, Folder
 from jaxseg.data.sources.cityscapes import LABEL_IDS
@@ -23,8 +25,9 @@ def tree(camvid_tree, tmp_path):
     return shutil.copytree(camvid_tree, tmp_path / "camvid")
 
 
-def doctor(*arguments):
-    command = [sys.executable, "-m", "jaxseg.data.check", *map(str, arguments)]
+def doctor(name, root, *more):
+    recipe = f"--config=configs/dabnet.py:{name}", f"--config.data.dir={root}"
+    command = [sys.executable, "check.py", *recipe, *map(str, more)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
@@ -50,11 +53,10 @@ def mine(tmp_path):
 def looked_over(monkeypatch, capsys):
     """What the command prints about a folder, and the error that it ends with."""
 
-    def run(root, *more):
-        monkeypatch.setattr(sys, "argv", ["check", "folder", "--dir", str(root), *more])
+    def run(root, *splits):
         monkeypatch.setenv("COLUMNS", "120")
         try:
-            main()
+            look_over(Folder(root), splits, Console(highlight=False))
         except UserError as error:
             return capsys.readouterr().out, str(error)
         return capsys.readouterr().out, ""
@@ -64,7 +66,7 @@ def looked_over(monkeypatch, capsys):
 
 def test_names_with_brackets_are_printed(mine, looked_over):
     out, error = looked_over(mine)
-    assert not error and "training may start" in out
+    assert not error and "Nothing is wrong with folder's pictures" in out
     assert "road [paved]" in out and "[/b]" in out
     (mine / "images" / "val" / "1 [x].png").write_bytes(b"")
     out, error = looked_over(mine)
@@ -82,11 +84,11 @@ def test_what_stops_training_stops_the_check(mine, looked_over):
     for kind in ("images", "labels"):
         shutil.rmtree(mine / kind / "val")
     out, error = looked_over(mine)
-    assert "no split 'val'; there are: train. Its pictures would be in i" in error
-    assert "may start" not in out
+    assert "no split 'val'; there are: train. Its pictures would be in " in error
+    assert "Nothing is wrong" not in out
     with pytest.raises(UserError, match="no split 'val'"):
         check_quickly(Folder(mine), ["train", "val"])
-    out, error = looked_over(mine, "--splits=train")  # which was all that was asked
+    out, error = looked_over(mine, "train")  # which was all that was asked
     assert not error and "Nothing is wrong with train." in out
 
 
@@ -119,7 +121,7 @@ def test_much_void_and_a_picture_twice_are_remarks(mine, looked_over):
             Image.fromarray(mask).save(path)
     shutil.copy(mine / "images/train/0 [x].png", mine / "images/val/1 [x].png")
     out, error = looked_over(mine)
-    assert not error and "training may start" in out
+    assert not error and "Nothing is wrong with folder's pictures" in out
     assert "remark: 67% of the pixels of train are void." in out
     assert "val/1 [x] is the same picture as train/0 [x]" in out
     assert "train ids" not in out
@@ -187,7 +189,7 @@ def test_everything_that_is_wrong_is_listed(tree):
     Image.new("L", (480, 300)).save(tree / "trainannot" / "train_004.png")
     Image.new("RGB", (480, 360), "red").save(tree / "trainannot" / "train_006.png")
     shutil.copy(tree / "train" / "train_002.png", tree / "val" / "val_001.png")
-    code, out, err = doctor("camvid", "--dir", tree, "--splits", "train,val")
+    code, out, err = doctor("camvid", tree, "--splits=train,val")
     for sentence in (
         "train_001.png cannot be read",
         "train_004.png is 480x300",
@@ -195,14 +197,25 @@ def test_everything_that_is_wrong_is_listed(tree):
         "val/val_001 is the same picture as train/train_002",
     ):
         assert sentence in out
-    assert code == 1 and "error: 3 things to mend" in err and "Traceback" not in err
+    assert code == 2 and "error: 3 things to mend" in err and "Traceback" not in err
 
 
 def test_a_whole_data_set_may_be_trained_on(camvid_tree):
-    code, out, err = doctor("camvid", "--dir", camvid_tree)
+    code, out, err = doctor("camvid", camvid_tree)
     assert code == 0, err
-    assert "--config.loss.class_weights='(" in out and "training may start" in out
+    assert "--config.loss.class_weights='(" in out and "Training may start." in out
     assert "camvid train: 16 pictures" in out and "camvid test: 2 pictures" in out
+    # 16 pictures, DABNet's batch for CamVid and 2.8 microseconds a pixel and core.
+    config = dabnet.get_config("camvid")
+    batch, (h, w) = config.train.batch_size, config.augment.crop_hw
+    steps = 16 // batch
+    assert (
+        f"dabnet, 16 pictures of 480x360, crops of {w}x{h}, batches of {batch}" in out
+    )
+    assert f": {steps} steps an epoch, {steps * config.train.num_epochs} in" in out
+    seconds = 2.8e-6 * h * w * batch * steps * config.train.num_epochs
+    hours = seconds / len(os.sched_getaffinity(0)) / 3600
+    assert f"{hours:.1f} hours" in out or f"{60 * hours:.0f} minutes" in out
 
 
 def test_train_ids_that_lie_where_label_ids_should(cityscapes_tree, tmp_path):
@@ -226,5 +239,5 @@ def test_the_quick_look_reads_one_picture_a_split(tree):
 
 
 def test_a_folder_that_is_not_there():
-    code, _, err = doctor("cityscapes", "--dir", "nowhere")
-    assert code == 1 and err.startswith("error: cityscapes: there is no folder nowhere")
+    code, _, err = doctor("cityscapes", "nowhere")
+    assert code == 2 and err.startswith("error: cityscapes: there is no folder nowhere")

@@ -126,6 +126,21 @@ def test_ultralytics_that_lacks_something(tmp_path):
         check_quickly(Folder(tmp_path), ["train", "val"])
 
 
+@pytest.mark.parametrize(
+    "name, content, answer",
+    [
+        ("images/a.json", {"shapes": [], "imagePath": "a.jpg"}, "is LabelMe's: its la"),
+        ("export.json", [{"data": {}, "annotations": []}], "as COCO, which is taken"),
+        ("task-1-annotation-2-by-1-tag-car-0.png", None, "one a class and picture"),
+        ("other.json", [1, "x"], "and masks exported by CVAT or Supervisely.$"),
+    ],
+)
+def test_exports_that_are_not_taken(tmp_path, name, content, answer):
+    text(tmp_path / name, json.dumps(content))
+    with pytest.raises(UserError, match=answer):
+        Folder(tmp_path)
+
+
 def test_a_foreign_file_is_answered_with_the_lines_to_write(tmp_path):
     for names in (NAMES, "names: [person, no]"):
         text(tmp_path / "dataset.yaml", names)

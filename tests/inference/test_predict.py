@@ -81,6 +81,25 @@ def test_any_size_comes_back_at_its_own_size(predictor, hw):
     np.testing.assert_array_equal(batch, np.stack([label, label]))
 
 
+def test_sizes_that_are_padded_alike_share_a_program(predictor):
+    rng = np.random.default_rng(4)
+    before = predictor.program.cache_info().misses
+    whole = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    for h, w in [(24, 32), (17, 25), (23, 30), (24, 31)]:
+        image = whole[:h, :w]
+        padded = np.pad(image, [(0, 24 - h), (0, 32 - w), (0, 0)], "edge")
+        expected = predictor(padded)[:h, :w]
+        np.testing.assert_array_equal(predictor(image), expected)
+        np.testing.assert_array_equal(predictor(jnp.asarray(image)), expected)
+    assert predictor.program.cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize("size_step", [0, 4, 12])
+def test_size_steps_that_networks_do_not_take(predictor, size_step):
+    with pytest.raises(ValueError, match="must be a multiple of 8"):
+        Predictor(models.create("esnet"), {}, Preprocess(), size_step=size_step)
+
+
 def test_sizes_share_the_weights_that_are_equal(predictor):
     programs = predictor.program(1, 1, 1), predictor.program(1, 13, 21)
     first, second = (jax.tree.leaves(program.args) for program in programs)
@@ -166,7 +185,7 @@ def predicted(monkeypatch, tmp_path):
         def variables(self, which):
             return {}, 0
 
-    def predictor(*_):
+    def predictor(*_, **__):
         return lambda image: (image[..., 0] > 100).astype(np.uint8)
 
     monkeypatch.setattr(predict, "Run", Bright)

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -129,6 +130,7 @@ def test_two_processes_of_which_one_is_killed(camvid_tree, tmp_path):
     record = workdir / "metrics.jsonl"
     while not (workdir / "checkpoints" / "8").is_dir() or not _is_after(record, 8):
         assert both[0].poll() is None, both[0].communicate()
+        time.sleep(0.1)
     both[1].kill()
     both[0].kill()  # it would wait for the other, as a scheduler would see
     ends(both)

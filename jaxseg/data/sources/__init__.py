@@ -69,8 +69,9 @@ def check_split(source: Source, split: str, labelled: bool = True) -> None:
     if split not in source.splits:
         known = ", ".join(source.splits)
         hint = ""
-        if source.name == "folder":
-            hint = f" Its pictures would be in images/{split} and labels/{split}."
+        if isinstance(source, Folder):
+            where = source.root / "images" / split, source.root / "labels" / split
+            hint = f" Its pictures would be in {where[0]} and {where[1]}."
         raise UserError(
             f"{source.name} has no split {split!r}; there are: {known}.{hint}"
         )

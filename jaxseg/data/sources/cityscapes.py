@@ -24,6 +24,7 @@ _ZIPS = {
     "gtFine": ("gtFine_trainvaltest.zip",),
     "gtCoarse": ("gtCoarse.zip",),
 }
+_LARGEST = 256 << 20  # bytes of a picture file in a zip file
 # A black picture that Cityscapes' site asks to delete.
 _BAD = "troisdorf_000000_000073"
 
@@ -151,8 +152,11 @@ def _open(where: Path | _Member) -> Path | io.BytesIO:
     if isinstance(where, Path):
         return where
     try:
+        size = where[0].getinfo(where[1]).file_size
+        if size > _LARGEST:
+            raise ValueError(f"it has {size >> 20} MB, a picture a few")
         return io.BytesIO(where[0].read(where[1]))
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of damaged ones zipfile raises many kinds
         raise UserError(
             f"cityscapes: {_name(where)} cannot be read ({error}); download the zip "
             "file again."

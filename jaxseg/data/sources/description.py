@@ -20,6 +20,8 @@ _KEYS = {"classes", "void", "colours", "size", "labels"}
 _HIGHEST = (1 << 16) - 1
 _PARTNER = "{name}"
 
+_LARGEST = 2 << 20  # bytes; reading YAML takes some seconds a megabyte
+
 
 @dataclass(frozen=True)
 class Description:
@@ -85,9 +87,21 @@ def read_yaml(path: Path) -> Any:
     """The file's content; yes, no, on, off and dates are words.
 
     Raises:
-        UserError: it is not YAML, or a key is written twice.
+        UserError: it cannot be read, is not YAML, or a key is written twice.
     """
-    content = path.read_bytes()  # of UTF-16 and byte order marks YAML knows itself
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            raise UserError(
+                f"folder: {path} has {size >> 20} MB; a description has some lines, so "
+                "this is another file of that name."
+            )
+        content = path.read_bytes()  # of UTF-16 and byte order marks YAML knows itself
+    except OSError as error:
+        raise UserError(
+            f"folder: {path} cannot be read ({error.strerror}); it should be a file "
+            "that describes the data set."
+        ) from error
     try:
         return yaml.load(content, _Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -10,7 +10,7 @@ from jaxseg.data.pictures import NoIndices, pack, read_colours, read_indices, re
 from jaxseg.data.sources import description
 from jaxseg.data.sources.base import check_sizes, describe_files, digest
 from jaxseg.data.sources.description import OTHERS, read_description
-from jaxseg.data.sources.exports import READ, find_export
+from jaxseg.data.sources.exports import READ, find_export, of_another_tool
 from jaxseg.data.sources.pairs import find_pairs
 from jaxseg.data.sources.shapes import Drawing
 from jaxseg.errors import UserError
@@ -63,6 +63,7 @@ class Folder:
                     f"folder: there is no {self._files[0]}; write one with the classes "
                     "of your label images, e.g.  classes: {road: 1, grass: 2}  (see "
                     f"the README). Taken without one are {READ}."
+                    f"{of_another_tool(root)}"
                 )
             self._description = read_description(self._files[0])
             self._pairs, self._remarks = find_pairs(root, self._description.labels)

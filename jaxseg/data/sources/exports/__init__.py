@@ -10,6 +10,7 @@ What polygons and instances leave uncovered is the class `background`. A `datase
 of ours beside them may hold `size`, and nothing else.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from jaxseg.data.sources import description
 from jaxseg.data.sources.exports import coco, masks, ultralytics
 from jaxseg.data.sources.exports.export import Export
 
-__all__ = ["Export", "READ", "find_export"]
+__all__ = ["Export", "READ", "find_export", "of_another_tool"]
 
 READ = "Ultralytics' YAML, COCO's JSON, and masks exported by CVAT or Supervisely"
 
@@ -39,3 +40,34 @@ def find_export(root: Path) -> Export | None:
     if export and size:
         return replace(export, description=replace(export.description, size=size))
     return export
+
+
+def of_another_tool(root: Path) -> str:
+    """A sentence for an export that is known and not taken; empty for anything else."""
+    files = [
+        path for where in (".", "*", "*/*") for path in root.glob(f"{where}/*.json")
+    ]
+    for path in sorted(files)[:5]:
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(content, dict) and {"shapes", "imagePath"} <= content.keys():
+            return (
+                f" {path} is LabelMe's: its labelme2voc.py writes pictures and label "
+                "images of them, or convert them to COCO's JSON, which is taken."
+            )
+        tasks = content if isinstance(content, list) else []
+        if any(
+            isinstance(t, dict) and {"data", "annotations"} <= t.keys() for t in tasks
+        ):
+            return (
+                f" {path} is Label Studio's own JSON: export the project again as "
+                "COCO, which is taken."
+            )
+    if any(root.rglob("task-*-annotation-*.png")):
+        return (
+            f" {root} holds Label Studio's PNG files, one a class and picture: export "
+            "the project again as COCO, which is taken."
+        )
+    return ""
