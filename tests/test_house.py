@@ -23,7 +23,7 @@ LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 350, 60
 LONG = {"jaxseg/training/recipe.py:build", "jaxseg/training/step.py:make_train_step"}
 # Words of deployment and of machines, which a paper does not have.
 DEPLOYMENT = re.compile(
-    r"\b(fold|folded|carry|carried|core|labels|lowering|platform|margin|cpu)\b",
+    r"\b(fold|folded|carry|carried|core|store|as_array|labels|lowering|platform|margin|cpu)\b",
     re.IGNORECASE,
 )
 NETWORKS = ("backbones", "dabnet", "esnet", "fddwnet", "fpenet", "liteseg")

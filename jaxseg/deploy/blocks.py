@@ -14,12 +14,12 @@ from jaxseg.ops import (
     Map,
     Pair,
     Parts,
+    as_array,
     avg_pool3,
-    carry,
     concatenate,
-    core,
     relu,
     splits_channels,
+    store,
 )
 
 QUARTERS = 4  # maps that have the channels of the deployed ShuffleNet
@@ -56,23 +56,23 @@ def _fold_pyramid(unit: FPEBlock, weights: WeightsOf, hw: Pair) -> Weights | Non
 
 def _pyramid(unit: FPEBlock, weights: Weights, x: Map) -> jax.Array:
     """`FPEBlock` with a convolution a group in place of the wide one."""
-    x = carry(x)
+    x = store(x)
     groups = [
         relu(convolve(weights[f"expand{i}"]["conv"], x)) for i in range(len(unit.rates))
     ]
     results: list[Map] = []
     for i, (group, rate) in enumerate(zip(groups, unit.rates)):
         if unit.chain and unit.stride == 1 and i > 0:
-            group = group + core(results[-1])
+            group = group + as_array(results[-1])
         branch = convolve_depthwise(
             weights[f"branch{i}"]["depthwise"],
             group,
             stride=unit.stride,
             dilation=(rate, rate),
         )
-        results.append(carry(relu(branch)))
+        results.append(store(relu(branch)))
     y = convolve(weights["project"]["conv"], concatenate(results))
-    return core(x) + y if x.shape == y.shape else y
+    return as_array(x) + y if x.shape == y.shape else y
 
 
 def _fold_shuffle(unit: ShuffleUnit, weights: WeightsOf, hw: Pair) -> Weights | None:

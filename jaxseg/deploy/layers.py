@@ -32,14 +32,14 @@ from jaxseg.models.units import (
 from jaxseg.ops import (
     Map,
     Pair,
-    carry,
+    as_array,
     conv2d,
     conv2d_transpose,
-    core,
     depthwise2d,
     joins_pairs,
     max_pool2,
     prelu,
+    store,
 )
 
 WeightsOf = Callable[[tuple[str, ...]], Weights]  # parameters and statistics at a path
@@ -107,7 +107,7 @@ def _transposed(unit: ConvTranspose, weights: Weights, x: Map) -> jax.Array:
 
 
 def _norm(unit: BatchNorm, weights: Weights, x: Map) -> jax.Array:
-    x = core(x)
+    x = as_array(x)
     return x * weights["scale"].astype(x.dtype) + weights["bias"].astype(x.dtype)
 
 
@@ -179,7 +179,7 @@ def _fold_downsampler(unit: Downsampler, weights: WeightsOf, hw: Pair) -> Weight
 
 
 def _downsampler(unit: Downsampler, weights: Weights, x: Map) -> jax.Array:
-    x = carry(x)
+    x = store(x)
     pooled = unit.padded_to_even(max_pool2(x), x.shape)
     convolved = convolve(weights["conv"], x, stride=2)
     maps = [convolved, _norm(unit, weights["norm"], pooled)]
@@ -193,7 +193,7 @@ def _fold_upsampler(unit: Upsampler, weights: WeightsOf, hw: Pair) -> Weights:
 
 def _upsampler(unit: Upsampler, weights: Weights, x: Map) -> jax.Array:
     return convolve_transposed(
-        weights["deconv"], carry(x, (1, 1)), ACTIVATIONS[unit.act]
+        weights["deconv"], store(x, (1, 1)), ACTIVATIONS[unit.act]
     )
 
 

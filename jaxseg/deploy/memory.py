@@ -14,7 +14,7 @@ from jaxseg.models.dabnet import DABModule
 from jaxseg.models.esnet import FCU, PFCU
 from jaxseg.models.fddwnet import EERM, FDDWNet
 from jaxseg.models.fpenet import MEU, FPEBlock
-from jaxseg.ops import Map, Pair, carry
+from jaxseg.ops import Map, Pair, store
 
 Margin = Callable[[Any], Pair]  # of a block
 
@@ -43,10 +43,10 @@ OUTPUTS: dict[type[nn.Module], dict[str, Margin]] = {
 
 def stored_input(block: nn.Module, x: Map) -> Map:
     margin = INPUTS.get(type(block))
-    return carry(x, margin(block)) if margin else x
+    return store(x, margin(block)) if margin else x
 
 
 def stored_output(part: nn.Module, x: Map) -> Map:
     block = part.parent
     margin = OUTPUTS.get(type(block), {}).get(part.name)
-    return carry(x, margin(block)) if margin else x
+    return store(x, margin(block)) if margin else x

@@ -6,7 +6,7 @@ from jax.typing import DTypeLike
 
 from jaxseg.ops import textbook, winograd
 from jaxseg.ops.dispatch import operation
-from jaxseg.ops.maps import Map, core
+from jaxseg.ops.maps import Map, as_array
 from jaxseg.ops.types import Epilogue, Geometry, Pair, same_margin
 from jaxseg.ops.winograd import Tiles
 
@@ -29,7 +29,7 @@ def conv2d(
     """
     if isinstance(kernel, Tiles):
         geometry = _geometry(kernel.taps, stride, dilation, padding)
-        return winograd.convolve(core(x), kernel, dilation, geometry.margin)
+        return winograd.convolve(as_array(x), kernel, dilation, geometry.margin)
     geometry = _geometry(kernel.shape[:2], stride, dilation, padding)
     return textbook.convolution(geometry, x, kernel, groups)
 

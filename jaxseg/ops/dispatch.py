@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from jaxseg.ops.types import core
+from jaxseg.ops.types import as_array
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Lowering:
             every operation by its definition.
         dots: compute every convolution, depthwise ones too, as matrix products and
             shifted sums. Without it only those for which it pays on a CPU.
-        barriers: write a map that several operations read (`carry`) to memory once.
+        barriers: write a map that several operations read (`store`) to memory once.
         sums: compute a convolution with few weights an output as a sum with a term a
             weight. In training XLA:CPU computes the sum anew for everything that reads
             it, its gradients too.
@@ -123,7 +123,7 @@ def operation(definition: Callable) -> Callable:
         for row in _table()[definition.__name__]:
             if row.under(how) and row.fits(*operands):
                 return row.compute(*operands)
-        return definition(*map(core, operands))
+        return definition(*map(as_array, operands))
 
     return call
 
@@ -145,7 +145,7 @@ def named(name: str) -> Callable[[Callable], Callable]:
         @wraps(function)
         def call(*arrays):
             textbook = current_lowering().platform == "textbook"
-            return (one_equation if textbook else function)(*map(core, arrays))
+            return (one_equation if textbook else function)(*map(as_array, arrays))
 
         return call
 

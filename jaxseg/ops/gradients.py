@@ -10,7 +10,7 @@ from jaxseg.ops import sums, textbook
 from jaxseg.ops.maps import padded
 from jaxseg.ops.products import pixel_products
 from jaxseg.ops.taps import side_by_side, tap_views
-from jaxseg.ops.types import Geometry, core
+from jaxseg.ops.types import Geometry, as_array
 from jaxseg.ops.upsample import interleave, phases
 
 
@@ -18,7 +18,7 @@ def convolution(geometry, x, kernel, groups):
     # XLA:CPU takes up to twice as long for odd numbers of channels.
     ci, co = kernel.shape[2:]
     more_ci, more_co = (-ci % 4, -co % 8) if co % 8 else (0, 0)
-    x = jnp.pad(core(x), [(0, 0)] * 3 + [(0, more_ci)])
+    x = jnp.pad(as_array(x), [(0, 0)] * 3 + [(0, more_ci)])
     kernel = jnp.pad(kernel, [(0, 0)] * 2 + [(0, more_ci), (0, more_co)])
     return _convolution(geometry, x, kernel.astype(x.dtype))[..., :co]
 
@@ -72,7 +72,7 @@ _convolution.defvjp(_convolution_fwd, _convolution_bwd)
 
 
 def depthwise(geometry, x, kernel):
-    return _depthwise(geometry, core(x), kernel)
+    return _depthwise(geometry, as_array(x), kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -127,7 +127,7 @@ _depthwise.defvjp(_depthwise_fwd, _depthwise_bwd)
 
 
 def transposed(x, kernel, epilogue):
-    return epilogue(_transposed(core(x), kernel))
+    return epilogue(_transposed(as_array(x), kernel))
 
 
 # The gradients are written out because XLA:CPU is slow at those of the phases.

@@ -11,7 +11,7 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxseg.ops.dispatch import operation
-from jaxseg.ops.types import Map, Pair, StoredMap, core
+from jaxseg.ops.types import Map, Pair, StoredMap, as_array
 
 
 @jax.jit
@@ -39,11 +39,11 @@ def in_memory(x: jax.Array) -> jax.Array:
 
 
 @dataclass(frozen=True)
-class Carrier(StoredMap):
+class PaddedMap(StoredMap):
     """A map that is stored with zeros around it, so that convolutions need not pad.
 
-    XLA:CPU computes an expression again for every consumer, and pads by copying: a
-    carrier is computed once, and what reads it reads slices.
+    XLA:CPU computes an expression again for every consumer, and pads by copying. This
+    map is computed once, and what reads it reads slices.
 
     Attributes:
         padded: `(b, h + 2 * mh, w + 2 * mw, c)`.
@@ -63,10 +63,10 @@ class Carrier(StoredMap):
     def dtype(self) -> jnp.dtype:
         return self.padded.dtype
 
-    def has(self, margin: Pair) -> bool:
+    def covers(self, margin: Pair) -> bool:
         return self.margin[0] >= margin[0] and self.margin[1] >= margin[1]
 
-    def window(self, margin: Pair) -> jax.Array:
+    def cropped(self, margin: Pair) -> jax.Array:
         """The map with only so much of its margin, `(0, 0)` for the map alone."""
         (top, left), (h, w) = (
             (self.margin[i] - margin[i] for i in (0, 1)),
@@ -75,7 +75,7 @@ class Carrier(StoredMap):
         return self.padded[:, top : h - top, left : w - left]
 
     def whole(self) -> jax.Array:
-        return self.window((0, 0))
+        return self.cropped((0, 0))
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,17 @@ class Parts(StoredMap):
         return jnp.split(matrix, np.cumsum([x.shape[-1] for x in self.maps])[:-1])
 
     def whole(self) -> jax.Array:
-        return jnp.concatenate([core(part) for part in self.maps], -1)
+        return jnp.concatenate([as_array(part) for part in self.maps], -1)
 
 
 @operation
 def concatenate(maps: Sequence[Map]) -> Map:
     """Maps as one, side by side along the channels."""
-    return jnp.concatenate([core(x) for x in maps], -1)
+    return jnp.concatenate([as_array(x) for x in maps], -1)
 
 
 @operation
-def carry(x: Map, margin: Pair = (0, 0)) -> Map:
+def store(x: Map, margin: Pair = (0, 0)) -> Map:
     """`x`, where the lowering has barriers in memory with zeros `margin` wide around.
 
     Several operations can then read it, and none computes it again.
@@ -123,16 +123,16 @@ def carry(x: Map, margin: Pair = (0, 0)) -> Map:
     return x
 
 
-def carried(x: Map, margin: Pair = (0, 0)) -> Map:
+def stored_map(x: Map, margin: Pair = (0, 0)) -> Map:
     if isinstance(x, Parts):
-        return Parts(tuple(carry(part, margin) for part in x.maps))
-    if isinstance(x, Carrier) and x.has(margin):
+        return Parts(tuple(store(part, margin) for part in x.maps))
+    if isinstance(x, PaddedMap) and x.covers(margin):
         return x
-    return Carrier(padded(x, margin), margin)
+    return PaddedMap(padded(x, margin), margin)
 
 
 def padded(x: Map, margin: Pair) -> jax.Array:
     """`(b, h + 2 * mh, w + 2 * mw, c)`: the map with zeros around it."""
-    if isinstance(x, Carrier) and x.has(margin):
-        return x.window(margin)
-    return in_memory(jnp.pad(core(x), [(0, 0), *((m, m) for m in margin), (0, 0)]))
+    if isinstance(x, PaddedMap) and x.covers(margin):
+        return x.cropped(margin)
+    return in_memory(jnp.pad(as_array(x), [(0, 0), *((m, m) for m in margin), (0, 0)]))

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops.types import Map, core
+from jaxseg.ops.types import Map, as_array
 
 
 def max_pool3(x: Map) -> jax.Array:
-    x = jnp.pad(core(x), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-jnp.inf)
+    x = jnp.pad(as_array(x), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-jnp.inf)
     for axis in (1, 2):
         last = x.shape[axis] - 2
         first, second, third = (

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxseg.ops.maps import Parts, computed_once, padded
 from jaxseg.ops.taps import side_by_side, tap_views
 from jaxseg.ops.textbook import NHWC
-from jaxseg.ops.types import Pair, core
+from jaxseg.ops.types import Pair, as_array
 
 
 def operand(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
@@ -39,8 +39,8 @@ def dot(x: jax.Array, matrix: jax.Array, dtype: DTypeLike | None = None) -> jax.
 def pointwise(geometry, x, kernel, groups):
     matrix = kernel[0, 0]
     if isinstance(x, Parts) and groups == 1:
-        return sum(map(dot, map(core, x.maps), x.split(matrix)))
-    x = core(x)
+        return sum(map(dot, map(as_array, x.maps), x.split(matrix)))
+    x = as_array(x)
     if groups == 1:
         return dot(x, matrix)
     b, h, w, ci = x.shape
@@ -103,7 +103,7 @@ def stacked(geometry, x, kernel, groups):
 
 def stem(geometry, x, kernel, groups):
     """3x3 of few channels, as one product for four neighbouring pixels."""
-    x = core(x)
+    x = as_array(x)
     b, h, w, c = x.shape
     n, groups = 4, -(-w // 4)
     wide = jnp.pad(x, [(0, 0), (1, 1), (1, (groups + 1) * n - w - 1), (0, 0)])
@@ -123,7 +123,7 @@ def stem(geometry, x, kernel, groups):
 
 def stem_stride2(geometry, x, kernel, groups):
     """3x3 at stride 2 of few channels, as 2x2 of the four pixels of each 2x2 block."""
-    x = core(x)
+    x = as_array(x)
     b, h, w, c = x.shape
     x = jnp.pad(x, [(0, 0), (0, h % 2), (0, w % 2), (0, 0)])
     blocks = x.reshape(b, -(-h // 2), 2, -(-w // 2), 2, c).transpose(0, 1, 3, 2, 4, 5)

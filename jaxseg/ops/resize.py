@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxseg.ops.dispatch import named, operation
 from jaxseg.ops.maps import computed_once
-from jaxseg.ops.types import Pair, core
+from jaxseg.ops.types import Pair, as_array
 
 
 def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array:
@@ -29,7 +29,7 @@ def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array
                 x = _interpolate(spec, x)
         return x
 
-    return resize(core(x))
+    return resize(as_array(x))
 
 
 @operation

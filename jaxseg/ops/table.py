@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxseg.ops import gradients, maps, pooling, products, resize, sums, upsample
 from jaxseg.ops import winograd as w
 from jaxseg.ops.dispatch import Lowering, Row, current_lowering
-from jaxseg.ops.maps import Carrier, Parts
+from jaxseg.ops.maps import PaddedMap, Parts
 from jaxseg.ops.types import Map
 
 
@@ -209,7 +209,7 @@ DEPTHWISE = (
 
 
 def _has_zeros(x: Map) -> bool:
-    return isinstance(x, Carrier)
+    return isinstance(x, PaddedMap)
 
 
 TRANSPOSED = (
@@ -256,6 +256,6 @@ TABLE = {
     "interpolate": INTERPOLATE,
     "resize_labels": RESIZE_LABELS,
     "in_memory": (Row(maps.computed_once, _with_barriers, ANEW),),
-    "carry": (Row(maps.carried, _with_barriers, ANEW),),
+    "store": (Row(maps.stored_map, _with_barriers, ANEW),),
     "concatenate": (Row(Parts.of, lambda how: how.deployed and _on_cpu(how), ANEW),),
 }

@@ -62,18 +62,18 @@ class StoredMap:
         return self if self.dtype == dtype else self.whole().astype(dtype)
 
     def __add__(self, other: "Map") -> jax.Array:
-        return self.whole() + core(other)
+        return self.whole() + as_array(other)
 
     def __radd__(self, other: "Map") -> jax.Array:
-        return core(other) + self.whole()
+        return as_array(other) + self.whole()
 
     def __mul__(self, other: "Map") -> jax.Array:
-        return self.whole() * core(other)
+        return self.whole() * as_array(other)
 
 
 Map = jax.Array | StoredMap
 
 
-def core(x: Map) -> jax.Array:
+def as_array(x: Map) -> jax.Array:
     """The map as an array, `(b, h, w, c)`."""
     return x.whole() if isinstance(x, StoredMap) else x

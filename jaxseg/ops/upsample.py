@@ -7,12 +7,12 @@ from jax import lax
 from jaxseg.ops.dispatch import operation
 from jaxseg.ops.maps import padded
 from jaxseg.ops.products import dot
-from jaxseg.ops.types import Epilogue, Map, core
+from jaxseg.ops.types import Epilogue, Map, as_array
 
 
 def blocks(x: Map, kernel: jax.Array, epilogue: Epilogue) -> jax.Array:
     """2x2: every pixel becomes a block, which one product gives."""
-    x = core(x)
+    x = as_array(x)
     b, h, w, ci = x.shape
     four = dot(x, kernel.transpose(2, 0, 1, 3).reshape(ci, -1))
     y = epilogue(four.reshape(b, h, w, 2, 2, -1)).swapaxes(2, 3)
@@ -25,7 +25,7 @@ def phases(x: Map, kernel: jax.Array) -> list[jax.Array]:
     One matrix product computes what each pixel contributes to every tap; the phases are
     sums of shifted slices of it, so no zero that was inserted is ever multiplied.
     """
-    b, h, w, ci = core(x).shape
+    b, h, w, ci = as_array(x).shape
     co = kernel.shape[-1]
     matrix = kernel.transpose(2, 0, 1, 3).reshape(ci, -1)
     shares = dot(padded(x, (1, 1)), matrix)

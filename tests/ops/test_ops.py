@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg import deploy, models, ops
-from jaxseg.ops import Carrier, Lowering, carry, concatenate, core, lowering
+from jaxseg.ops import Lowering, PaddedMap, as_array, concatenate, lowering, store
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -74,7 +74,7 @@ def test_conv2d(channels, kernel_hw, geometry):
 @pytest.mark.parametrize("shape", [(1, 1, 8, 3), (3, 3, 8, 3), (1, 1, 8, 16)])
 def test_conv2d_of_maps_beside_each_other(shape):
     def ours(x, kernel):
-        return ops.conv2d(concatenate([x[..., :6], carry(x[..., 6:])]), kernel)
+        return ops.conv2d(concatenate([x[..., :6], store(x[..., 6:])]), kernel)
 
     assert_same(ours, draw(2, 5, 6, 8), draw(*shape, seed=1))
 
@@ -90,7 +90,7 @@ def test_conv2d_of_the_mean_over_a_map():
 @pytest.mark.parametrize("geometry", [{}, dict(stride=2), dict(dilation=(2, 2))])
 def test_depthwise2d_of_a_carrier(margin, geometry):
     def ours(x, kernel):
-        return ops.depthwise2d(carry(x, margin), kernel, **geometry)
+        return ops.depthwise2d(store(x, margin), kernel, **geometry)
 
     assert_same(ours, draw(2, 9, 10, 8), draw(3, 3, 1, 8, seed=1))
 
@@ -99,7 +99,7 @@ def test_depthwise2d_of_a_carrier(margin, geometry):
 def test_conv2d_transpose_of_a_carrier(k, co):
     def ours(x, kernel):
         epilogue = jax.nn.relu
-        return ops.conv2d_transpose(carry(x, (1, 1)), kernel, epilogue)
+        return ops.conv2d_transpose(store(x, (1, 1)), kernel, epilogue)
 
     assert_same(ours, draw(2, 4, 5, 8), draw(k, k, 8, co, seed=1))
 
@@ -168,16 +168,16 @@ def test_a_map_computed_once_is_fused_into_nothing_that_reads_it():
 def test_a_carrier_is_made_once_and_reads_as_its_map():
     x = draw(1, 4, 5, 2)
     with lowering(FAST["cpu"]):
-        carrier = carry(jnp.asarray(x), (2, 1))
-        assert isinstance(carrier, Carrier) and carrier.shape == x.shape
-        assert carry(carrier, (1, 1)) is carrier
-        np.testing.assert_array_equal(core(carrier), x)
-        wider = carry(carrier, (1, 2))
+        stored = store(jnp.asarray(x), (2, 1))
+        assert isinstance(stored, PaddedMap) and stored.shape == x.shape
+        assert store(stored, (1, 1)) is stored
+        np.testing.assert_array_equal(as_array(stored), x)
+        wider = store(stored, (1, 2))
         np.testing.assert_array_equal(
             wider.padded, np.pad(x[0], [(1, 1), (2, 2), (0, 0)])[None]
         )
     with lowering(Lowering("gpu")):
-        assert carry(x, (2, 1)) is x
+        assert store(x, (2, 1)) is x
 
 
 @pytest.mark.parametrize("name", ["dabnet", "liteseg_shufflenet"])
