@@ -64,7 +64,7 @@ def write_graph(work: Work) -> None:
     import optax
 
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.onnx import export_onnx
+    from jaxseg.deploy.onnx import export_onnx
     from jaxseg.training.step import init_state
 
     model = models.create(work.network)

@@ -87,7 +87,7 @@ def _jaxseg(work: Workload, how: Mapping[str, Any] | None = None) -> Build:
     from jaxseg import models
     from jaxseg.benchmark.workload import load_weights
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.predictor import Predictor
+    from jaxseg.deploy.predictor import Predictor
     from jaxseg.ops import compiler_options, deployed_lowering
 
     device = jax.local_devices()[0]

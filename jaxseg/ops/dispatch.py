@@ -132,7 +132,7 @@ def named(name: str) -> Callable[[Callable], Callable]:
     """Wraps a function of arrays in a `jit` of that name, under the textbook lowering.
 
     It is then one equation of the jaxpr, which the ONNX exporter knows by its name
-    (`jaxseg.inference.onnx`). With other lowerings nothing changes.
+    (`jaxseg.deploy.onnx`). With other lowerings nothing changes.
     """
 
     def decorate(function):

@@ -13,11 +13,11 @@ from PIL import Image
 from jaxseg import models
 from jaxseg.data.classes import CITYSCAPES, ClassTable
 from jaxseg.data.preprocess import Preprocess
+from jaxseg.deploy.predictor import Predictor
 from jaxseg.errors import UserError
 from jaxseg.inference import predict
 from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
-from jaxseg.inference.predictor import Predictor
 from jaxseg.models.layers import Network
 from jaxseg.ops import bfloat16_pays, compiler_options
 

@@ -136,7 +136,7 @@ def _write_inputs(base: Workload, weights: Any, graph: bool) -> None:
     if not graph:
         return
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.onnx import export_onnx
+    from jaxseg.deploy.onnx import export_onnx
 
     network, preprocess = models.create(**base.model), Preprocess(**PREPROCESS)
     for output in ("labels", "logits"):
@@ -151,7 +151,7 @@ def _textbook(work: Work, weights: Any, images: list[np.ndarray]) -> np.ndarray:
     import jax
 
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.predictor import segment
+    from jaxseg.deploy.predictor import segment
     from jaxseg.ops import Lowering, lowering
 
     network, preprocess = models.create(work.network), Preprocess(**PREPROCESS)

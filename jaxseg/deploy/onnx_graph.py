@@ -75,7 +75,7 @@ class Graph:
         self.nodes = list(kept.values())
 
     def _absorbs(self, before: Node, node: Node) -> bool:
-        """Whether `before` could be changed to do what `node` does, too."""
+        """True if `before` could be changed to do what `node` does, too."""
         first, second = self._affine(before), self._affine(node)
         convolution = before.op in ("Conv", "ConvTranspose") and len(before.inputs) == 2
         if node.op == "Identity":

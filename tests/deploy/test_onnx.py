@@ -9,9 +9,9 @@ from flax.traverse_util import flatten_dict
 from jaxseg import models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.inference.onnx import export_onnx
-from jaxseg.inference.onnx_graph import Graph
-from jaxseg.inference.predictor import Predictor
+from jaxseg.deploy.onnx import export_onnx
+from jaxseg.deploy.onnx_graph import Graph
+from jaxseg.deploy.predictor import Predictor
 
 onnx = pytest.importorskip("onnx", reason="needs jaxseg's extra onnx")
 runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")

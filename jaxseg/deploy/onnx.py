@@ -14,8 +14,8 @@ import numpy as np
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.inference.onnx_graph import NO_EPSILON, Graph, Value
-from jaxseg.inference.predictor import OUTPUTS, deploy, segment
+from jaxseg.deploy.onnx_graph import NO_EPSILON, Graph, Value
+from jaxseg.deploy.predictor import OUTPUTS, deploy, segment
 from jaxseg.ops import Lowering, Pair, lowering
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def export_onnx(
     batch: int = 1,
     trainable: bool = False,
 ) -> "ModelProto":
-    """What `Predictor` computes for pictures of `hw`, as an ONNX model.
+    """The program of `Predictor` for pictures of `hw`, as an ONNX model.
 
     Its input `image` is uint8 `(b, h, w, 3)`; its output, named as `output`, is uint8
     `(b, h, w)` or float32 `(b, h, w, k)`. Folded weights, pre- and post-processing are
@@ -83,7 +83,7 @@ _CALLS = ("jit", "pjit", "custom_jvp_call", "custom_vjp_call")
 def _translate(
     graph: Graph, jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Value]
 ) -> list[Value]:
-    """What `jaxpr` returns, after adding to `graph` what computes it."""
+    """Adds to `graph` what computes `jaxpr`, and returns its results."""
     values = dict(zip(jaxpr.constvars, map(np.asarray, constants)))
     values.update(zip(jaxpr.invars, inputs))
 

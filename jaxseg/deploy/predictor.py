@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.deploy import Deployed, fold
+from jaxseg.deploy.folding import Deployed, fold
 from jaxseg.models import pad_to_multiple
 from jaxseg.models.sizes import SIZE_MULTIPLE, padded_hw
 from jaxseg.ops import (
