@@ -54,8 +54,12 @@ def test_every_row_for_a_cpu_is_used_by_some_network(used, monkeypatch):
         jax.eval_shape(
             lambda x, m=model: m.init(jax.random.key(0), x, train=False), image
         )
-    for dtype in ("float32", "bfloat16"):
-        model = models.DABNet(dtype=dtype)
+    for model in (
+        models.DABNet(),
+        models.DABNet(dtype="bfloat16"),
+        models.ESNet(),
+        models.FPENet(p=1, q=1),
+    ):
         with lowering(deployed_lowering()):
             deployed, folded = deploy.fold(model, draw_weights(model), HW)
             deployed = deployed.clone(labels=True)
