@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-CONVOLUTIONS = {
+WEIGHTS = {
     "conv_weight",
     "depthwise_conv_weight",
     "grouped_conv_weight",
     "transposed_conv_weight",
+    "linear_weight",
 }
 
 
@@ -42,7 +43,7 @@ def _draw(name: str, kind: str, shape: tuple[int, ...]) -> np.ndarray:
     if kind == "bn_num_batches_tracked":
         return np.zeros(shape, np.int64)
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    if kind in CONVOLUTIONS:
+    if kind in WEIGHTS:
         transposed = kind == "transposed_conv_weight"  # (in, out, kh, kw)
         fan_in = np.prod(shape) // shape[1 if transposed else 0]
         return rng.standard_normal(shape) * math.sqrt(2 / fan_in)
