@@ -72,7 +72,7 @@ def _network() -> float:
 
     from jaxseg import models
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.predictor import Predictor
+    from jaxseg.deploy.predictor import Predictor
 
     for device in jax.devices():
         print(f"Device: {device.platform} {device.device_kind}")

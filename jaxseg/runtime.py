@@ -9,12 +9,8 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jaxseg.errors import UserError
-
-if TYPE_CHECKING:
-    from jax.typing import DTypeLike
 
 NO_TUNING = "JAXSEG_NO_MALLOC_TUNING"
 
@@ -49,26 +45,6 @@ def tune_allocator() -> bool:
         (_M_ARENA_MAX, 1),
     )
     return all([mallopt(parameter, value) for parameter, value in settings])
-
-
-def compiler_options(dtype: "DTypeLike") -> dict[str, int | str]:
-    """What XLA is told when it compiles a network of `dtype` that is deployed."""
-    import jax
-    import jax.numpy as jnp
-
-    from jaxseg.models.primitives import bfloat16_pays, cpu_info
-
-    if jax.default_backend() != "cpu":
-        return {}
-    # 256 by default; 512 was 3 to 8 % faster with AVX-512.
-    options: dict[str, int | str] = {"xla_cpu_prefer_vector_width": 512}
-    # YNNPACK's products of bfloat16 use its instructions. In float32 networks took up
-    # to 22 % less without it on two Intel Xeons; on an AMD Zen 5 its products were
-    # twice as fast as PyTorch's.
-    rounded = jnp.dtype(dtype) == jnp.bfloat16
-    if not (bfloat16_pays() and (rounded or "AuthenticAMD" in cpu_info())):
-        options["xla_cpu_experimental_ynn_fusion_type"] = ""
-    return options
 
 
 def setup() -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from jaxseg.data.sources.cityscapes import LABEL_IDS
-from jaxseg.data.streets import draw_scene
+from streets import draw_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

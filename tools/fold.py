@@ -17,7 +17,7 @@ from jaxseg import models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import open_source
-from jaxseg.inference.predictor import Predictor, segment
+from jaxseg.deploy.predictor import Predictor, segment
 from jaxseg.runs import Run
 
 PICTURES = 8

@@ -1,6 +1,8 @@
 """Every network against its record: python -m tools.parity REFERENCE results/parity.md
 
 REFERENCE is the project's folder of recorded outputs of the authors' PyTorch code.
+With a folder in place of results/parity.md, the small records of `tests/golden` are
+written there.
 """
 
 import json
@@ -62,7 +64,13 @@ class Comparison:
 
 
 class Reference:
-    """What is recorded of one network."""
+    """The record of one network.
+
+    Attributes:
+        inputs: what was recorded of which input, see `INPUTS`.
+    """
+
+    inputs = INPUTS
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name, self._folder = name, folder
@@ -86,6 +94,11 @@ class Reference:
         golden = _module(self._folder / "golden.py")
         return golden.read(self._path.with_suffix(".npz"))
 
+    @cached_property
+    def _stages(self) -> list[dict]:
+        path = self._path.with_name(f"{self._path.name}_stages.json")
+        return json.loads(path.read_text())["stages"]
+
     def image(self, key: str) -> np.ndarray:
         """The input `a`, `b` or `large`: `(b, h, w, 3)`."""
         shape = self.spec["inputs"][key]["shape"]
@@ -102,7 +115,7 @@ class Reference:
 
     def error(self, key: str, logits: np.ndarray) -> tuple[float, float]:
         """The largest error of `(b, h, w, k)`, and the record's largest magnitude."""
-        recorded, stride = INPUTS[key]
+        recorded, stride = self.inputs[key]
         theirs = self._outputs[recorded]
         ours = logits.transpose(0, 3, 1, 2)[:, :, ::stride, ::stride]
         return float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
@@ -115,14 +128,48 @@ class Reference:
         logits, parts = jax.device_get(run(model, variables, self.image(key)))
         unmatched = ()
         if key == "a":
-            path = self._path.with_name(f"{self._path.name}_stages.json")
-            recorded_stages = json.loads(path.read_text())["stages"]
             unmatched = tuple(
                 stage["name"]
-                for stage in recorded_stages
+                for stage in self._stages
                 if not any(_is_stage(part, stage) for part in parts.values())
             )
         return Comparison(*self.error(key, logits), unmatched)
+
+    def write_golden(self, folder: Path) -> None:
+        """Writes what `Golden` reads."""
+        record = {key: self.spec[key] for key in ("inputs", "entries")}
+        record["stages"] = self._stages
+        text = json.dumps(record, separators=(",", ":"))
+        name, stride = Golden.inputs["a"]
+        np.savez_compressed(
+            folder / f"{self.name}.npz",
+            record=np.frombuffer(text.encode(), np.uint8),
+            **{name: self._outputs[name][:, :, ::stride, ::stride]},
+        )
+
+
+class Golden(Reference):
+    """The small record of a network in `tests/golden`: input `a`, every eighth pixel.
+
+    The weights, the stages and the counts are those of the whole record.
+    """
+
+    inputs = {"a": ("output_a", 8)}
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self._fill = _module(folder / "fill.py")
+        with np.load(folder / f"{name}.npz") as arrays:
+            self._arrays = dict(arrays)
+        self.spec = json.loads(self._arrays.pop("record").tobytes())
+
+    @property
+    def _outputs(self) -> dict[str, np.ndarray]:
+        return self._arrays
+
+    @property
+    def _stages(self) -> list[dict]:
+        return self.spec["stages"]
 
 
 def _module(path: Path) -> ModuleType:
@@ -157,7 +204,7 @@ def _run_with_parts(model: nn.Module, variables: Mapping, image: np.ndarray):
 
 
 def _is_stage(part: np.ndarray, stage: Mapping) -> bool:
-    """Whether `(b, h, w, c)` has the recorded shape, mean, deviation and corner."""
+    """True if `(b, h, w, c)` has the recorded shape, mean, deviation and corner."""
     part = part.transpose(0, 3, 1, 2)
     if list(part.shape) != stage["shape"]:
         return False
@@ -223,4 +270,9 @@ def report(folder: Path) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 3 or not Path(sys.argv[1], "fixtures").is_dir():
         sys.exit(__doc__)
-    Path(sys.argv[2]).write_text(report(Path(sys.argv[1])))
+    found, to = map(Path, sys.argv[1:])
+    if to.is_dir():
+        for network in models.names():
+            Reference(found, network).write_golden(to)
+    else:
+        to.write_text(report(found))

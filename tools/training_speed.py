@@ -27,7 +27,7 @@ from rich.progress import Progress
 from jaxseg import models, runtime
 from jaxseg.benchmark.runtimes import import_torchvision, threads
 from jaxseg.benchmark.workload import draw_images
-from jaxseg.data.streets import draw_scene
+from streets import draw_scene
 
 ROUNDS, TURNS, STEPS = 3, 4, 2  # fresh processes, turns of each, steps of a turn
 RATE = 1e-3
@@ -64,7 +64,7 @@ def write_graph(work: Work) -> None:
     import optax
 
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.onnx import export_onnx
+    from jaxseg.deploy.onnx import export_onnx
     from jaxseg.training.step import init_state
 
     model = models.create(work.network)

@@ -84,11 +84,11 @@ def _jaxseg(work: Workload, how: Mapping[str, Any] | None = None) -> Build:
     """`how`: what differs from the lowering of `Predictor`, to compare."""
     import jax
 
-    from jaxseg import models, runtime
+    from jaxseg import models
     from jaxseg.benchmark.workload import load_weights
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.predictor import Predictor
-    from jaxseg.models.primitives import deployed_lowering
+    from jaxseg.deploy.predictor import Predictor
+    from jaxseg.ops import compiler_options, deployed_lowering
 
     device = jax.local_devices()[0]
     if device.platform != "cpu":
@@ -98,7 +98,7 @@ def _jaxseg(work: Workload, how: Mapping[str, Any] | None = None) -> Build:
     model = models.create(**{**work.model, "dtype": dtype})
     chosen = replace(deployed_lowering(), **(how or {}))
     weights, preprocess = load_weights(work.folder), Preprocess(**work.preprocess)
-    options = [f"{k}={v}" for k, v in runtime.compiler_options(dtype).items()]
+    options = [f"{k}={v}" for k, v in compiler_options(dtype).items()]
 
     def build(output: str) -> Network:
         predictor = Predictor(model, weights, preprocess, output, chosen)

@@ -80,10 +80,10 @@ def prepare(
     from jaxseg import models
     from jaxseg.benchmark import workload
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.predictor import OUTPUTS, segment
-    from jaxseg.models.primitives import Lowering, lowering
+    from jaxseg.deploy.predictor import OUTPUTS, segment
     from jaxseg.models.sizes import padded_hw
     from jaxseg.models.summary import stages
+    from jaxseg.ops import Lowering, lowering
     from jaxseg.runs import Run
 
     given = Workload(**work)
@@ -111,7 +111,7 @@ def prepare(
     }
     try:
         for output, join in product(OUTPUTS, (False, True)) if export else ():
-            from jaxseg.inference.onnx import export_onnx
+            from jaxseg.deploy.onnx import export_onnx
 
             graph = export_onnx(
                 network, variables, preprocess, hw, output, join, given.batch

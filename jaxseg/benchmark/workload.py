@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxseg.data.streets import draw_scene
+from streets import draw_scene
 
 _INPUTS = 4
 _RANGES = {"scale": (0.5, 1.5), "var": (0.2, 3.0), "slope": (-0.2, 1.2)}

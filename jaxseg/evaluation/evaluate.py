@@ -15,10 +15,9 @@ from jaxseg.data.classes import VOID, ClassTable
 from jaxseg.data.loaders import Loader
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Folder, Source
+from jaxseg.deploy.predictor import deploy, segment
 from jaxseg.evaluation.scores import Scores, confusion_matrix
-from jaxseg.inference.predictor import deploy, segment
-from jaxseg.models.primitives import deployed_lowering, lowering
-from jaxseg.runtime import compiler_options
+from jaxseg.ops import compiler_options, deployed_lowering, lowering
 
 SEEN = ", SEEN IN TRAINING"
 

@@ -12,9 +12,9 @@ from rich.progress import track
 from jaxseg.data.pictures import read_indices
 from jaxseg.data.sources import Cityscapes, check_split
 from jaxseg.data.sources.cityscapes import LABEL_IDS
+from jaxseg.deploy.predictor import Predictor
 from jaxseg.errors import UserError
 from jaxseg.evaluation.data import source_of
-from jaxseg.inference.predictor import Predictor
 from jaxseg.runs import Run
 
 _SERVER_WANTS = {"test": 1525}  # pictures

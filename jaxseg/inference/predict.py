@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from jaxseg.data.pictures import MAKER, SUFFIXES, list_pictures, read_rgb, written_by
+from jaxseg.deploy.predictor import Predictor
 from jaxseg.errors import UserError
 from jaxseg.inference.pictures import legend, overlay, save_indexed, save_png
-from jaxseg.inference.predictor import Predictor
 from jaxseg.models import SIZE_MULTIPLE
 from jaxseg.runs import Run
 

@@ -10,7 +10,6 @@ from jaxseg.models.backbones import Darknet19, MobileNetV2, ShuffleNet
 from jaxseg.models.dabnet import DABModule, DABNet
 from jaxseg.models.esnet import FCU, PFCU, ESNet
 from jaxseg.models.fddwnet import EERM, FDDWNet
-from jaxseg.models.fold import fold
 from jaxseg.models.fpenet import MEU, FPEBlock, FPENet
 from jaxseg.models.liteseg import DASPP, LiteSeg
 from jaxseg.models.sizes import SIZE_LEAST, SIZE_MULTIPLE, pad_to_multiple
@@ -19,7 +18,7 @@ __all__ = ["DABNet", "DABModule"]
 __all__ += ["ESNet", "FCU", "PFCU", "FDDWNet", "EERM"]
 __all__ += ["FPENet", "FPEBlock", "MEU"]
 __all__ += ["LiteSeg", "DASPP", "MobileNetV2", "ShuffleNet", "Darknet19"]
-__all__ += ["SIZE_LEAST", "SIZE_MULTIPLE", "create", "fold", "names", "pad_to_multiple"]
+__all__ += ["SIZE_LEAST", "SIZE_MULTIPLE", "create", "names", "pad_to_multiple"]
 
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "dabnet": DABNet,

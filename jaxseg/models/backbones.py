@@ -11,24 +11,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxseg.models.layers import (
-    Conv,
-    ConvNormAct,
-    DepthwiseNormAct,
-    Unit,
-    relu,
-    then_norm,
-)
-from jaxseg.models.primitives import (
-    Map,
-    Parts,
-    avg_pool3,
-    max_pool2,
-    max_pool3,
-    splitting_pays,
-)
+from jaxseg.models.layers import Conv, Unit
+from jaxseg.models.units import ConvNormAct, DepthwiseNormAct
+from jaxseg.ops import avg_pool3, max_pool2, max_pool3, relu
 
 EPS = 1e-5  # of every batch norm
 
@@ -52,7 +38,7 @@ class InvertedResidual(Unit):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        kwargs = dict(use_bias=False, kernel_init=fan_out_normal, norm=EPS)
+        kwargs = dict(use_bias=False, kernel_init=fan_out_normal, norm_eps=EPS)
         conv = partial(ConvNormAct, kernel_size=(1, 1), **kwargs, **self.common)
         ci, y = x.shape[-1], x
         if self.expansion > 1:
@@ -75,7 +61,7 @@ class MobileNetV2(Unit):
             ConvNormAct,
             use_bias=False,
             kernel_init=fan_out_normal,
-            norm=EPS,
+            norm_eps=EPS,
             act="relu6",
             **self.common,
         )
@@ -100,9 +86,6 @@ class MobileNetV2(Unit):
         return conv(1280, (1, 1), name="head")(x, train=train), low
 
 
-PARTS = 4  # that the deployed ShuffleNet's channels are in on a CPU
-
-
 class ShuffleUnit(Unit):
     """ShuffleNet's unit: `(b, h, w, ci) -> (b, h / s, w / s, features)`.
 
@@ -120,10 +103,8 @@ class ShuffleUnit(Unit):
     halve: bool = False
 
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> Map:
-        if self.folded and splitting_pays():
-            return self._in_parts(x)
-        conv = partial(ConvNormAct, kernel_size=(1, 1), norm=EPS, **self.common)
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        conv = partial(ConvNormAct, kernel_size=(1, 1), norm_eps=EPS, **self.common)
         compress = conv(
             self.features // 4, groups=self.first_groups, act="relu", name="compress"
         )
@@ -139,100 +120,6 @@ class ShuffleUnit(Unit):
         if self.halve:
             return relu(jnp.concatenate([avg_pool3(x).astype(y.dtype), y], -1))
         return relu(x + y)
-
-    def _in_parts(self, x: Map) -> Parts:
-        """The folded form on a CPU: a quarter of the channels a map, no shuffling.
-
-        Two groups of a 1x1 convolution are one matrix with zeros in it: a CPU
-        multiplies it faster than it brings the channels of groups together. Between
-        the two convolutions channels are in the order that these make.
-        """
-        maps = x.maps if isinstance(x, Parts) else (x,)
-        conv = partial(ConvNormAct, kernel_size=(1, 1), **self.common)
-        stride, width = 2 if self.halve else 1, self.features // 4 // len(maps)
-        depthwise = partial(DepthwiseNormAct, (3, 3), EPS, stride, **self.common)
-        pieces = []
-        for i, part in enumerate(maps):
-            y = conv(width, act="relu", name=f"compress{i}")(part, train=False)
-            pieces.append(jnp.split(y, PARTS, -1))
-        middle = [
-            depthwise(name=f"depthwise{i}")(jnp.concatenate(piece, -1), train=False)
-            for i, piece in enumerate(zip(*pieces))
-        ]
-        kept = [avg_pool3(part) for part in maps] if self.halve else []
-        outputs = []
-        for j in range(PARTS):
-            y = self.get_variable("params", f"bias{j}").astype(x.dtype)
-            added = y.size
-            for i, part in enumerate(middle):
-                if self.has_variable("params", f"expand{i}_{j}"):
-                    expand = conv(added, use_bias=False, name=f"expand{i}_{j}")
-                    y = y + expand(part, train=False)
-            if self.halve:
-                pieces, room = [], self.features // PARTS - added
-                while room:
-                    pieces.append(kept.pop(0))
-                    room -= pieces[-1].shape[-1]
-                y = jnp.concatenate([*pieces, y] if added else pieces, -1)
-            else:
-                y = maps[j] + y
-            outputs.append(relu(y))
-        return Parts(tuple(outputs))
-
-    def fold(self, weights, hw):
-        if not splitting_pays():
-            return None
-        own = weights(self.path)
-        compress, expand = (
-            then_norm(own[name]["conv"], own[name]["norm"], EPS)
-            for name in ("compress", "expand")
-        )
-        own = own["depthwise"]
-        depthwise = then_norm(own["depthwise"], own["norm"], EPS)
-        first = block_diagonal(compress["kernel"][0, 0], self.first_groups)
-        last = block_diagonal(expand["kernel"][0, 0], 8)
-        linked = block_diagonal(np.ones_like(expand["kernel"][0, 0]), 8)
-        ci, middle = first.shape
-        maps = 1 if self.first_groups == 1 else PARTS
-        # The channel of `compress` that shuffling moves to a place, and its map.
-        source = np.arange(middle).reshape(8, -1).T.ravel()
-        place, of_map = np.arange(middle), source // (middle // maps)
-        order = [
-            [
-                place[(of_map == i) & (place // (middle // PARTS) == part)]
-                for part in range(PARTS)
-            ]
-            for i in range(maps)
-        ]
-        folded = {}
-        for i in range(maps):
-            rows = slice(i * ci // maps, (i + 1) * ci // maps)
-            columns = source[np.concatenate(order[i])]
-            kernel = first[rows, columns][None, None]
-            conv = {"kernel": kernel, "bias": compress["bias"][columns]}
-            folded[f"compress{i}"] = {"conv": conv}
-        # Which columns of `last` a part of the output has: none that the averaged input
-        # fills, which comes first where the unit halves the size.
-        ends = np.arange(PARTS + 1) * (self.features // PARTS)
-        ends = np.maximum(ends - (ci if self.halve else 0), 0)
-        for j, (start, end) in enumerate(zip(ends, ends[1:])):
-            folded[f"bias{j}"] = expand["bias"][start:end]
-        for part in range(PARTS):
-            places = np.concatenate([of_one[part] for of_one in order])
-            taps = {leaf: depthwise[leaf][..., places] for leaf in ("kernel", "bias")}
-            folded[f"depthwise{part}"] = {"depthwise": taps}
-            for j, (start, end) in enumerate(zip(ends, ends[1:])):
-                if linked[places, start:end].any():
-                    kernel = last[places, start:end][None, None]
-                    folded[f"expand{part}_{j}"] = {"conv": {"kernel": kernel}}
-        return folded
-
-
-def block_diagonal(kernel: np.ndarray, groups: int) -> np.ndarray:
-    """The matrix `(ci, co)` of a 1x1 convolution in groups, `(ci / groups, co)`."""
-    ci, co = kernel.shape
-    rows, columns = np.arange(ci * groups) // ci, np.arange(co) // (co // groups)
-    return np.tile(kernel, (groups, 1)) * (rows[:, None] == columns)
 
 
 class ShuffleNet(Unit):
@@ -290,7 +177,7 @@ class Darknet19(Unit):
                 dilation=(dilation, dilation),
                 padding=padding,
                 use_bias=False,
-                norm=EPS,
+                norm_eps=EPS,
                 momentum=0.01,
                 act="leaky_relu",
                 **self.common,

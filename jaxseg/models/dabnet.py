@@ -12,23 +12,32 @@ import jax.numpy as jnp
 
 from jaxseg.models.esnet import FCU
 from jaxseg.models.layers import (
+    BatchNorm,
+    Classifier2x,
     Conv,
-    ConvNormAct,
-    ConvTranspose,
-    DepthwisePair,
-    Downsampler,
     Network,
-    NormAct,
     Unit,
-    Upsampler,
+    activate,
     kaiming_normal,
 )
-from jaxseg.models.primitives import avg_pool3, core
-from jaxseg.models.resize import adaptive_avg_pool, resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct, DepthwisePair, Downsampler, Upsampler
+from jaxseg.ops import adaptive_avg_pool, avg_pool3, resize_bilinear
 
 EPS = 1e-3  # of every batch norm, in the authors' code
 HEADS = ("bilinear", "erf", "spp")
+
+
+class NormAct(Unit):
+    """Batch norm and activation, before a convolution or after a concatenation."""
+
+    norm_eps: float
+    act: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = BatchNorm(self.norm_eps, **self.common, name="norm")(x, train=train)
+        return activate(self, self.act, x)
 
 
 class DABModule(Unit):
@@ -47,11 +56,10 @@ class DABModule(Unit):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = self.carry(x)
         c = x.shape[-1]
         if c % 2:
             raise ValueError(f"DABModule halves c: c must be even, got {x.shape}.")
-        kwargs = dict(norm=EPS, act="prelu", **self.common)
+        kwargs = dict(norm_eps=EPS, act="prelu", **self.common)
         conv = dict(use_bias=False, kernel_init=kaiming_normal)
         squeeze = ConvNormAct(
             c // 2,
@@ -62,12 +70,12 @@ class DABModule(Unit):
             name="squeeze",
         )
         pair = partial(DepthwisePair, use_bias=False, **kwargs)
-        y = NormAct(**kwargs, name="norm_in")(core(x), train=train)
-        y = self.carry(squeeze(y, train=train), (self.dilation, 0))
+        y = NormAct(**kwargs, name="norm_in")(x, train=train)
+        y = squeeze(y, train=train)
         plain = pair(1, name="plain")(y, train=train)
         dilated = pair(self.dilation, name="dilated")(y, train=train)
         y = NormAct(**kwargs, name="norm_sum")(plain + dilated, train=train)
-        return core(x) + Conv(c, (1, 1), **conv, **self.common, name="expand")(y)
+        return x + Conv(c, (1, 1), **conv, **self.common, name="expand")(y)
 
 
 class ERFDecoder(Unit):
@@ -77,7 +85,6 @@ class ERFDecoder(Unit):
     """
 
     num_classes: int
-    labels: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -86,10 +93,7 @@ class ERFDecoder(Unit):
             x = up(x, train=train)
             for i in range(2):
                 x = FCU(3, **self.common, name=f"fcu{c}_{i}")(x, train=train)
-        head = ConvTranspose(
-            self.num_classes, (2, 2), labels=self.labels, **self.common, name="deconv"
-        )
-        return head(x)
+        return Classifier2x(self.num_classes, **self.common, name="deconv")(x)
 
 
 class SPPHead(Unit):
@@ -108,7 +112,7 @@ class SPPHead(Unit):
             ConvNormAct,
             use_bias=False,
             kernel_init=kaiming_normal,
-            norm=EPS,
+            norm_eps=EPS,
             act="relu",
             **self.common,
         )
@@ -135,7 +139,7 @@ class DABNet(Network):
     training script).
 
     Attributes:
-        num_classes, labels: see `Network`.
+        num_classes: see `Network`.
         dilations1, dilations2: of the modules of DAB blocks 1 and 2.
         squeeze_dilation: of the 3x3 convolution that every module begins with.
         head: "bilinear", or Table 2's "erf" (a decoder; h, w multiples of 8) or "spp".
@@ -154,12 +158,12 @@ class DABNet(Network):
             check_input(image, multiple=8)
         else:
             check_input(image, multiple=4, short=1)
-        kwargs = dict(norm=EPS, act="prelu", **self.common)
+        kwargs = dict(norm_eps=EPS, act="prelu", **self.common)
         conv = dict(use_bias=False, kernel_init=kaiming_normal)
         unit = partial(ConvNormAct, kernel_size=(3, 3), **conv, **kwargs)
         dab = partial(DABModule, squeeze_dilation=self.squeeze_dilation, **self.common)
         # The authors shrink the image by repeated 3x3 averages, one a stage.
-        pooled = [avg_pool3(self.cast(image))]
+        pooled = [avg_pool3(image.astype(self.dtype))]
         for _ in range(2):
             pooled.append(avg_pool3(pooled[-1]))
 
@@ -183,9 +187,7 @@ class DABNet(Network):
         x = jnp.concatenate([x, second, pooled[2]], -1)
         x = NormAct(**kwargs, name="norm3")(x, train=train)
         if self.head == "erf":
-            decoder = ERFDecoder(
-                self.num_classes, self.labels, **self.common, name="erf"
-            )
+            decoder = ERFDecoder(self.num_classes, **self.common, name="erf")
             return decoder(x, train=train)
         if self.head == "spp":
             head = SPPHead(self.num_classes, **self.common, name="spp")
@@ -193,4 +195,4 @@ class DABNet(Network):
         else:
             head = Conv(self.num_classes, (1, 1), **conv, **self.common, name="head")
             x = head(x)
-        return resize_head(x, image.shape[1:3], align_corners=False, labels=self.labels)
+        return self.enlarge(x, image, align_corners=False)

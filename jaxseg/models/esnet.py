@@ -9,19 +9,10 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from jaxseg.models.layers import (
-    BatchNorm,
-    ConvNormAct,
-    ConvTranspose,
-    Downsampler,
-    Dropout2d,
-    Network,
-    Unit,
-    Upsampler,
-    relu,
-)
-from jaxseg.models.primitives import Map, core
+from jaxseg.models.layers import BatchNorm, Classifier2x, Dropout2d, Network, Unit
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct, Downsampler, Upsampler
+from jaxseg.ops import relu
 
 EPS = 1e-3  # of every batch norm, in the authors' code
 
@@ -43,22 +34,21 @@ class FCU(Unit):
     zero_init_residual: bool = False
 
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
-        x = self.carry(x, (self.kernel // 2, 0))
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         unit = partial(ConvNormAct, x.shape[-1], **self.common)
-        tall, wide = (self.kernel, 1), (1, self.kernel)
-        y = unit(tall, act="relu", name="tall1")(x, train=train)
-        y = unit(wide, norm=EPS, act="relu", name="wide1")(y, train=train)
-        y = unit(tall, act="relu", name="tall2")(y, train=train)
+        vertical, horizontal = (self.kernel, 1), (1, self.kernel)
+        y = unit(vertical, act="relu", name="tall1")(x, train=train)
+        y = unit(horizontal, norm_eps=EPS, act="relu", name="wide1")(y, train=train)
+        y = unit(vertical, act="relu", name="tall2")(y, train=train)
         last = unit(
-            wide,
-            norm=EPS,
+            horizontal,
+            norm_eps=EPS,
             initial_scale=0.0 if self.zero_init_residual else 1.0,
             name="wide2",
         )
         y = last(y, train=train)
         y = Dropout2d(self.dropout, name="dropout")(y, train=train)
-        return relu(core(x) + y)
+        return relu(x + y)
 
 
 class PFCU(Unit):
@@ -76,19 +66,17 @@ class PFCU(Unit):
     zero_init_residual: bool = False
 
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
-        x = self.carry(x)
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         unit = partial(ConvNormAct, x.shape[-1], **self.common)
         y = unit((3, 1), act="relu", name="tall")(x, train=train)
-        y = unit((1, 3), norm=EPS, act="relu", name="wide")(y, train=train)
-        y = self.carry(y)
+        y = unit((1, 3), norm_eps=EPS, act="relu", name="wide")(y, train=train)
         shared = BatchNorm(
             EPS,
             initial_scale=0.0 if self.zero_init_residual else 1.0,
             **self.common,
             name="norm",
         )
-        total = core(x)
+        total = x
         for d in self.dilations:
             z = unit((3, 1), dilation=(d, 1), act="relu", name=f"tall_d{d}")(
                 y, train=train
@@ -109,7 +97,7 @@ class ESNet(Network):
     published no initialisation.
 
     Attributes:
-        num_classes, labels: see `Network`.
+        num_classes: see `Network`.
         zero_init_residual: start the last batch norm of every FCU and PFCU at scale 0,
             so that each of them begins as the identity (torchvision's option of that
             name; not the authors'). From PyTorch's default the gradient grows
@@ -123,8 +111,8 @@ class ESNet(Network):
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
         check_input(image)
         fcu = partial(FCU, zero_init_residual=self.zero_init_residual, **self.common)
-        down = partial(Downsampler, norm=EPS, act="relu", **self.common)
-        up = partial(Upsampler, norm=EPS, act="relu", **self.common)
+        down = partial(Downsampler, norm_eps=EPS, act="relu", **self.common)
+        up = partial(Upsampler, norm_eps=EPS, act="relu", **self.common)
         x = down(16, name="down1")(image, train=train)
         for i in range(3):
             x = fcu(3, 0.03, name=f"fcu1_{i}")(x, train=train)
@@ -145,8 +133,7 @@ class ESNet(Network):
         x = up(16, name="up5")(x, train=train)
         for i in range(2):
             x = fcu(3, name=f"fcu5_{i}")(x, train=train)
-        head = ConvTranspose(
-            self.num_classes, (2, 2), labels=self.labels, **self.common, name="deconv"
-        )
-        # Of a size that is no multiple of 8 the authors' output is the next one's.
+        head = Classifier2x(self.num_classes, **self.common, name="deconv")
+        # For sizes that are not multiples of 8 the authors' network returns the next
+        # multiple's size.
         return head(x)[:, : image.shape[1], : image.shape[2]]

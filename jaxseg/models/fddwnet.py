@@ -10,20 +10,10 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from jaxseg.models.layers import (
-    ConvNormAct,
-    ConvTranspose,
-    DepthwisePair,
-    Downsampler,
-    Dropout2d,
-    Network,
-    Unit,
-    Upsampler,
-    kaiming_normal,
-    relu6,
-)
-from jaxseg.models.primitives import Map, core
+from jaxseg.models.layers import Classifier2x, Dropout2d, Network, Unit, kaiming_normal
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct, DepthwisePair, Downsampler, Upsampler
+from jaxseg.ops import relu6
 
 EPS = 1e-3  # of every batch norm, in the authors' code
 
@@ -43,15 +33,16 @@ class EERM(Unit):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
-        x = self.carry(x, (1, 1))
-        pair = partial(DepthwisePair, use_bias=True, norm=EPS, act=None, **self.common)
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        pair = partial(
+            DepthwisePair, use_bias=True, norm_eps=EPS, act=None, **self.common
+        )
         mix = partial(
             ConvNormAct,
             x.shape[-1],
             (1, 1),
             kernel_init=kaiming_normal,
-            norm=EPS,
+            norm_eps=EPS,
             **self.common,
         )
         y = pair(1, name="pair1")(x, train=train)
@@ -59,7 +50,7 @@ class EERM(Unit):
         y = pair(self.dilation, name="pair2")(y, train=train)
         y = mix(name="mix2")(y, train=train)
         y = Dropout2d(self.dropout, name="dropout")(y, train=train)
-        return relu6(core(x) + y)
+        return relu6(x + y)
 
 
 class FDDWNet(Network):
@@ -69,21 +60,21 @@ class FDDWNet(Network):
     and transposed convolutions as PyTorch's defaults (the authors' training script).
 
     Attributes:
-        num_classes, labels: see `Network`.
+        num_classes: see `Network`.
     """
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         check_input(x, multiple=8)
         eerm = partial(EERM, **self.common)
-        kwargs = dict(norm=EPS, act="relu6", **self.common)
+        kwargs = dict(norm_eps=EPS, act="relu6", **self.common)
         down = partial(Downsampler, kernel_init=kaiming_normal, **kwargs)
         up = partial(Upsampler, **kwargs)
         x = down(16, name="down1")(x, train=train)
         x = down(64, name="down2")(x, train=train)
         for i in range(5):
             x = eerm(1, 0.03, name=f"eerm2_{i}")(x, train=train)
-        quarter = x = self.carry(x, (1, 1))
+        quarter = x
         x = down(128, name="down3")(x, train=train)
         for i, d in enumerate((1, 2, 5, 9, 1, 2, 5, 9, 2, 5, 9, 17, 2, 5, 9, 17)):
             x = eerm(d, 0.3, name=f"eerm3_{i}")(x, train=train)
@@ -96,7 +87,4 @@ class FDDWNet(Network):
         x = relu6(x + eerm(1, name="skip5")(skip, train=train))
         for i in range(2):
             x = eerm(1, name=f"eerm5_{i}")(x, train=train)
-        head = ConvTranspose(
-            self.num_classes, (2, 2), labels=self.labels, **self.common, name="deconv"
-        )
-        return head(x)
+        return Classifier2x(self.num_classes, **self.common, name="deconv")(x)

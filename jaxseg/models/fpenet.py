@@ -10,26 +10,17 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxseg.models.layers import (
-    Conv,
-    ConvNormAct,
-    DepthwiseNormAct,
-    Network,
-    Unit,
-    relu,
-    then_norm,
-)
-from jaxseg.models.primitives import (
-    Map,
-    core,
+from jaxseg.models.layers import Conv, Network, Unit
+from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct, DepthwiseNormAct
+from jaxseg.ops import (
+    concatenate,
     mean_over_channels,
     mean_over_pixels,
-    splitting_pays,
+    relu,
+    resize_bilinear,
 )
-from jaxseg.models.resize import resize_bilinear, resize_head
-from jaxseg.models.sizes import check_input
 
 EPS = 1e-5  # of every batch norm
 DECODERS = ("meu", "channel", "naive")
@@ -57,27 +48,21 @@ class FPEBlock(Unit):
     chain: bool = True
 
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         hidden = self.expansion * self.features
         if hidden % len(self.rates):
             raise ValueError(
                 f"FPEBlock splits its {hidden} channels into {len(self.rates)} groups, "
                 "one a rate: give it a number of rates that divides them."
             )
-        kwargs = dict(use_bias=False, norm=EPS, **self.common)
+        kwargs = dict(use_bias=False, norm_eps=EPS, **self.common)
         conv = partial(ConvNormAct, kernel_size=(1, 1), **kwargs)
-        x, n = self.carry(x), len(self.rates)
-        # Cut out of one wide map the groups' pixels would lie apart in memory.
-        if self.folded and splitting_pays():
-            expand = partial(conv, hidden // n, act="relu")
-            groups = [expand(name=f"expand{i}")(x, train=train) for i in range(n)]
-        else:
-            y = conv(hidden, act="relu", name="expand")(x, train=train)
-            groups = jnp.split(y, n, -1)
+        y = conv(hidden, act="relu", name="expand")(x, train=train)
+        groups = jnp.split(y, len(self.rates), -1)
         results = []
         for i, group in enumerate(groups):
             if self.chain and self.stride == 1 and i > 0:
-                group = group + core(results[-1])
+                group = group + results[-1]
             branch = DepthwiseNormAct(
                 (3, 3),
                 stride=self.stride,
@@ -86,24 +71,9 @@ class FPEBlock(Unit):
                 **kwargs,
                 name=f"branch{i}",
             )
-            results.append(self.carry(branch(group, train=train)))
-        y = conv(self.features, name="project")(self.beside(results), train=train)
-        return core(x) + y if x.shape == y.shape else y
-
-    def fold(self, weights, hw):
-        if not splitting_pays():
-            return None
-        own, n = weights(self.path), len(self.rates)
-        folded = {
-            name: {part: then_norm(own[name][part], own[name]["norm"], EPS)}
-            for name, part in [("project", "conv")]
-            + [(f"branch{i}", "depthwise") for i in range(n)]
-        }
-        expand = then_norm(own["expand"]["conv"], own["expand"]["norm"], EPS)
-        parts = [np.split(expand[leaf], n, -1) for leaf in ("kernel", "bias")]
-        for i, (kernel, bias) in enumerate(zip(*parts)):
-            folded[f"expand{i}"] = {"conv": {"kernel": kernel, "bias": bias}}
-        return folded
+            results.append(branch(group, train=train))
+        y = conv(self.features, name="project")(concatenate(results), train=train)
+        return x + y if x.shape == y.shape else y
 
 
 class MEU(Unit):
@@ -111,9 +81,8 @@ class MEU(Unit):
 
     The deep map's mean weights the channels of the low-level map, whose own mean over
     channels weights the pixels of the deep one. Source: section 3.2; without norms and
-    with biases, our reading. Biases of the weights start at 1, so that MEU begins as
-    about the sum of the maps: from a random start a ReLU can pass nothing, of a whole
-    map, for ever.
+    with biases, our reading. The biases of both attentions start at 1, so that MEU
+    starts close to a plain sum; from a random start a ReLU can be dead for a whole map.
 
     Attributes:
         spatial: False leaves out the weights of pixels (Table 6, "CA" alone).
@@ -123,11 +92,11 @@ class MEU(Unit):
     spatial: bool = True
 
     @nn.compact
-    def __call__(self, high: Map, low: Map) -> jax.Array:
+    def __call__(self, high: jax.Array, low: jax.Array) -> jax.Array:
         conv = partial(Conv, kernel_size=(1, 1), **self.common)
         weight = partial(conv, bias_init=nn.initializers.ones)
         high = conv(self.features, name="high")(high)
-        low = core(self.carry(conv(self.features, name="low")(low)))
+        low = conv(self.features, name="low")(low)
         mean = mean_over_pixels(high)
         channels = relu(weight(self.features, name="channel")(mean))
         high = resize_bilinear(high, low.shape[1:3], align_corners=False)
@@ -144,7 +113,7 @@ class FPENet(Network):
     states no initialisation), but see `MEU`.
 
     Attributes:
-        num_classes, labels: see `Network`.
+        num_classes: see `Network`.
         p, q: number of blocks of stages 2 and 3.
         rates, chain: see `FPEBlock`; of stages 2 and 3.
         long_skip: the first block's output of a stage joins the last one's, and so
@@ -173,7 +142,7 @@ class FPENet(Network):
             (3, 3),
             2,
             use_bias=False,
-            norm=EPS,
+            norm_eps=EPS,
             act="relu",
             **self.common,
             name="stem",
@@ -198,9 +167,7 @@ class FPENet(Network):
                 spatial = self.decoder == "meu"
                 x = MEU(features, spatial, **self.common, name=f"meu{stage}")(x, low)
         head = Conv(self.num_classes, (1, 1), **self.common, name="classifier")
-        return resize_head(
-            head(x), image.shape[1:3], align_corners=False, labels=self.labels
-        )
+        return self.enlarge(head(x), image, align_corners=False)
 
-    def _join(self, first: jax.Array, last: jax.Array) -> Map:
-        return self.beside([first, last]) if self.long_skip else last
+    def _join(self, first: jax.Array, last: jax.Array) -> jax.Array:
+        return concatenate([first, last]) if self.long_skip else last

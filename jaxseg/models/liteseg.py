@@ -13,18 +13,16 @@ import jax.numpy as jnp
 from jaxseg.models.backbones import EPS, Darknet19, MobileNetV2, ShuffleNet
 from jaxseg.models.layers import (
     Conv,
-    ConvNormAct,
     DepthwiseConv,
     Initializer,
     Network,
     Unit,
     kaiming_normal,
-    then_norm,
     torch_uniform,
 )
-from jaxseg.models.primitives import Map, core, mean_over_pixels
-from jaxseg.models.resize import resize_bilinear, resize_head
 from jaxseg.models.sizes import check_input
+from jaxseg.models.units import ConvNormAct
+from jaxseg.ops import concatenate, mean_over_pixels, resize_bilinear
 
 WIDTH = 96  # of the pyramid's branches and of the decoder
 # Channels that the low-level map is reduced to; None leaves it as it is.
@@ -35,8 +33,7 @@ class SeparableUnit(Unit):
     """k x k convolution, batch norm, activation: `(b, h, w, ci) -> (b, h, w, co)`.
 
     The convolution is a depthwise one, then a 1x1 with nothing between them (so for
-    k = 1 a factor a channel comes first, which the folded form has in the 1x1), or with
-    `separable=False` an ordinary one.
+    k = 1 a factor a channel comes first), or with `separable=False` an ordinary one.
     """
 
     features: int
@@ -46,27 +43,15 @@ class SeparableUnit(Unit):
     separable: bool = True
     kernel_init: Initializer = torch_uniform
 
-    @property
-    def _scaled(self) -> bool:
-        return self.separable and self.kernel == 1
-
     @nn.compact
-    def __call__(self, x: Map, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         kernel, dilation = (self.kernel, self.kernel), (self.dilation, self.dilation)
         kwargs = dict(use_bias=False, kernel_init=self.kernel_init, **self.common)
-        if self.separable and not (self.folded and self._scaled):
+        if self.separable:
             depthwise = DepthwiseConv(kernel, 1, dilation, **kwargs, name="depthwise")
-            x, kernel, dilation = depthwise(core(x)), (1, 1), (1, 1)
+            x, kernel, dilation = depthwise(x), (1, 1), (1, 1)
         unit = partial(ConvNormAct, self.features, kernel, dilation=dilation, **kwargs)
-        return unit(norm=EPS, act=self.act, name="mix")(x, train=train)
-
-    def fold(self, weights, hw):
-        if not self._scaled:
-            return None
-        own = weights(self.path)
-        factors = own["depthwise"]["kernel"].swapaxes(2, 3)
-        kernel = {"kernel": factors * own["mix"]["conv"]["kernel"]}
-        return {"mix": {"conv": then_norm(kernel, own["mix"]["norm"], EPS)}}
+        return unit(norm_eps=EPS, act=self.act, name="mix")(x, train=train)
 
 
 class DASPP(Unit):
@@ -85,7 +70,7 @@ class DASPP(Unit):
     separable: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> Map:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         unit = partial(
             SeparableUnit,
             WIDTH,
@@ -100,11 +85,13 @@ class DASPP(Unit):
             if self.deeper:
                 y = unit(3, act="relu", name=f"refine{rate}")(y, train=train)
             maps.append(y)
-        pool = partial(ConvNormAct, WIDTH, (1, 1), use_bias=False, norm=EPS, act="relu")
-        mean = mean_over_pixels(core(x))
+        pool = partial(
+            ConvNormAct, WIDTH, (1, 1), use_bias=False, norm_eps=EPS, act="relu"
+        )
+        mean = mean_over_pixels(x)
         mean = pool(**self.common, name="pool")(mean, train=train)
         maps.append(jnp.broadcast_to(mean, (*x.shape[:3], WIDTH)))
-        return self.beside(maps)
+        return concatenate(maps)
 
 
 class LiteSeg(Network):
@@ -117,7 +104,7 @@ class LiteSeg(Network):
     code).
 
     Attributes:
-        num_classes, labels: see `Network`.
+        num_classes: see `Network`.
         backbone: "mobilenet_v2", "shufflenet" or "darknet19".
         deeper: False is Table I's baseline, ASPP in place of DASPP.
         separable: False is Table I's ordinary convolutions.
@@ -131,7 +118,7 @@ class LiteSeg(Network):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        x, low = self._backbone(image)(self.cast(image), train=train)
+        x, low = self._backbone(image)(image.astype(self.dtype), train=train)
         unit = partial(SeparableUnit, separable=self.separable, **self.common)
         daspp = DASPP(self.deeper, self.separable, **self.common, name="daspp")
         x = daspp(x, train=train)
@@ -144,9 +131,7 @@ class LiteSeg(Network):
         for i in range(2):
             x = unit(WIDTH, 3, act="relu", name=f"decode{i}")(x, train=train)
         head = Conv(self.num_classes, (1, 1), **self.common, name="classifier")
-        return resize_head(
-            head(x), image.shape[1:3], align_corners=True, labels=self.labels
-        )
+        return self.enlarge(head(x), image, align_corners=True)
 
     def _backbone(self, image: jax.Array) -> nn.Module:
         if self.backbone not in LOW_FEATURES:

@@ -1,9 +1,9 @@
-"""Which image sizes a network takes, and how any other size is brought to one."""
+"""The image sizes that networks take, and padding to one of them."""
 
 import jax
 import jax.numpy as jnp
 
-from jaxseg.models.primitives import named
+from jaxseg.ops import named
 
 # Multiples of the first, from the second on, are heights and widths that every network
 # takes.

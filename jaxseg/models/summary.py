@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxseg import models
+from jaxseg.models.layers import ConvTranspose
 
 # What the papers print for 19 classes: parameters, and work at 512x1024 where they say
 # (by counters of their own, which count more than products).
@@ -65,7 +66,7 @@ def stages(model: nn.Module, hw: tuple[int, int]) -> list[Stage]:
         params = module.variables.get("params", {})
         if "kernel" in params:
             # A transposed convolution multiplies once a pixel of its input.
-            transposed = type(module).__name__ == "ConvTranspose"
+            transposed = isinstance(module, ConvTranspose)
             h, w = (args[0] if transposed else out).shape[1:3]
             stage.macs += h * w * params["kernel"].size
         return out

@@ -5,6 +5,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxseg import devices
+from jaxseg.deploy.predictor import Predictor
 from jaxseg.evaluation.evaluate import (
     SEEN,
     Evaluator,
@@ -14,7 +15,6 @@ from jaxseg.evaluation.evaluate import (
 )
 from jaxseg.evaluation.scores import Scores
 from jaxseg.inference.pictures import grid
-from jaxseg.inference.predictor import Predictor
 from jaxseg.runs import Run
 from jaxseg.training.bar import Bar
 from jaxseg.training.journal import Journal

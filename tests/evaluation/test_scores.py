@@ -113,7 +113,7 @@ class Echo(Network):
 
     @nn.compact
     def __call__(self, image, *, train):
-        return jnp.argmax(image, -1) if self.labels else image
+        return image
 
 
 class FakeLoader:

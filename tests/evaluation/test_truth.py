@@ -28,7 +28,7 @@ class Echo(Network):
     """A network whose logits are its input: red, green and blue pixels."""
 
     def __call__(self, image, *, train):
-        return image.argmax(-1) if self.labels else image
+        return image
 
 
 def write_folder(root, classes, size=None):

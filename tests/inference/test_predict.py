@@ -13,15 +13,13 @@ from PIL import Image
 from jaxseg import models
 from jaxseg.data.classes import CITYSCAPES, ClassTable
 from jaxseg.data.preprocess import Preprocess
+from jaxseg.deploy.predictor import Predictor
 from jaxseg.errors import UserError
 from jaxseg.inference import predict
 from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
-from jaxseg.inference.predictor import Predictor
-from jaxseg.models import primitives
 from jaxseg.models.layers import Network
-from jaxseg.models.primitives import bfloat16_pays
-from jaxseg.runtime import compiler_options
+from jaxseg.ops import bfloat16_pays, compiler_options
 
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
@@ -123,7 +121,7 @@ def test_sizes_share_the_weights_that_are_equal(predictor):
 def test_products_are_by_the_library_that_was_faster(
     processor, ynnpack_for, dtype, monkeypatch
 ):
-    monkeypatch.setattr(primitives, "cpu_info", lambda: processor)
+    monkeypatch.setattr("jaxseg.ops.machine.cpu_info", lambda: processor)
     bfloat16_pays.cache_clear()
     options = compiler_options(dtype)
     bfloat16_pays.cache_clear()

@@ -13,7 +13,7 @@ from conftest import shared_or_skip
 from jaxseg import models
 from jaxseg.convert.torch import convert_state_dict
 from jaxseg.models.esnet import EPS
-from jaxseg.models.layers import Downsampler
+from jaxseg.models.units import Downsampler
 from tools.parity import Reference
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxseg.models import layers, primitives
-from jaxseg.models.resize import adaptive_avg_pool, resize_bilinear
+from jaxseg import ops
+from jaxseg.models import layers, units
+from jaxseg.ops import adaptive_avg_pool, resize_bilinear
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -69,7 +70,7 @@ def textbook(x, kernel, stride, dilation, groups=1):
 )
 def test_conv2d_and_its_gradients(hw, kernel_hw, channels, stride, dilation):
     x, kernel = drawn(0, 2, *hw, channels[0]), drawn(1, *kernel_hw, *channels)
-    ours = partial(primitives.conv2d, stride=stride, dilation=dilation)
+    ours = partial(ops.conv2d, stride=stride, dilation=dilation)
     theirs = partial(textbook, stride=stride, dilation=dilation)
     assert_same(value_and_pull(ours, x, kernel), value_and_pull(theirs, x, kernel))
 
@@ -87,7 +88,7 @@ def test_conv2d_and_its_gradients(hw, kernel_hw, channels, stride, dilation):
 )
 def test_depthwise_sums_are_the_grouped_convolution(hw, kernel_hw, stride, dilation):
     x, kernel = drawn(0, 2, *hw, 24), drawn(1, *kernel_hw, 1, 24)
-    ours = partial(primitives.depthwise2d, stride=stride, dilation=dilation)
+    ours = partial(ops.depthwise2d, stride=stride, dilation=dilation)
     theirs = partial(textbook, stride=stride, dilation=dilation, groups=24)
     assert_same(value_and_pull(ours, x, kernel), value_and_pull(theirs, x, kernel))
 
@@ -96,7 +97,7 @@ def test_depthwise_sums_are_the_grouped_convolution(hw, kernel_hw, stride, dilat
 def test_conv2d_pads_by_what_it_is_told(k, dilation):
     """1x1 grows the map by 2, a 3x3 dilated by 2 shrinks it: Darknet's layers."""
     x, kernel = drawn(0, 2, 6, 7, 32), drawn(1, k, k, 32, 4)
-    y = primitives.conv2d(x, kernel, dilation=(dilation, dilation), padding=1)
+    y = ops.conv2d(x, kernel, dilation=(dilation, dilation), padding=1)
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
     h, w = (n + 2 - dilation * (k - 1) for n in (6, 7))
     expected = sum(
@@ -109,7 +110,7 @@ def test_conv2d_pads_by_what_it_is_told(k, dilation):
 
 def test_conv2d_in_groups_keeps_them_apart():
     x, kernel = drawn(0, 2, 3, 4, 32), drawn(1, 1, 1, 4, 16)
-    y = np.asarray(primitives.conv2d(x, kernel, groups=8))
+    y = np.asarray(ops.conv2d(x, kernel, groups=8))
     for group in range(8):
         own = x[..., 4 * group : 4 * group + 4]
         expected = own @ kernel[0, 0, :, 2 * group : 2 * group + 2]
@@ -171,7 +172,7 @@ def test_adaptive_pool_averages_overlapping_tiles(hw, bins):
 def test_avg_pool_divides_by_nine_at_the_border_too(hw):
     x = np.random.default_rng(0).normal(size=(2, *hw, 3)).astype(np.float32)
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    y = np.asarray(primitives.avg_pool3(jnp.asarray(x)))
+    y = np.asarray(ops.avg_pool3(jnp.asarray(x)))
     assert y.shape == (2, -(-hw[0] // 2), -(-hw[1] // 2), 3)
     for i in range(y.shape[1]):
         for j in range(y.shape[2]):
@@ -181,7 +182,7 @@ def test_avg_pool_divides_by_nine_at_the_border_too(hw):
 
 def test_max_pool_leaves_out_an_odd_last_row():
     x = jnp.arange(15.0).reshape(1, 3, 5, 1)
-    np.testing.assert_array_equal(primitives.max_pool2(x)[0, :, :, 0], [[6.0, 8.0]])
+    np.testing.assert_array_equal(ops.max_pool2(x)[0, :, :, 0], [[6.0, 8.0]])
 
 
 def test_activations_and_their_gradients():
@@ -216,7 +217,7 @@ def test_conv2d_transpose_scatters_each_pixel_through_the_kernel(k, pad):
                 for v in range(k):
                     full[:, 2 * i + u, 2 * j + v] += x[:, i, j] @ kernel[u, v]
     expected = full[:, p : p + 6, p : p + 8]
-    ours = primitives.conv2d_transpose(
+    ours = ops.conv2d_transpose(
         jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
     )
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
@@ -237,14 +238,14 @@ def test_conv2d_transpose_has_the_gradients_of_the_textbook_call(k, pads):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
-    ours = value_and_pull(primitives.conv2d_transpose, x, kernel)
+    ours = value_and_pull(ops.conv2d_transpose, x, kernel)
     assert_same(ours, value_and_pull(stuffed, x, kernel))
 
 
 def test_max_pool_gives_the_gradient_to_the_first_of_equals():
     x = jnp.asarray([[[[3.0], [3.0]], [[3.0], [1.0]]]])
-    assert primitives.max_pool2(x).item() == 3.0
-    gradient = jax.grad(lambda x: primitives.max_pool2(x).sum())(x)
+    assert ops.max_pool2(x).item() == 3.0
+    gradient = jax.grad(lambda x: ops.max_pool2(x).sum())(x)
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[1.0, 0.0], [0.0, 0.0]])
 
 
@@ -328,7 +329,7 @@ def test_dropout_drops_whole_channels_and_keeps_the_mean():
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_statistics():
-    unit = layers.ConvNormAct(8, (3, 3), norm=1e-3, act="relu", dtype=jnp.bfloat16)
+    unit = units.ConvNormAct(8, (3, 3), norm_eps=1e-3, act="relu", dtype=jnp.bfloat16)
     x = drawn(0, 2, 8, 8, 16)
     init = jax.jit(unit.init, static_argnames="train")
     variables = init(jax.random.key(1), x, train=False)

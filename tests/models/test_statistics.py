@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from jaxseg import models
 from jaxseg.models.backbones import InvertedResidual, ShuffleUnit
-from jaxseg.models.layers import Downsampler, Upsampler
+from jaxseg.models.units import Downsampler, Upsampler
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 

@@ -15,10 +15,10 @@ from flax.traverse_util import flatten_dict
 from PIL import Image
 
 from jaxseg import models
-from jaxseg.data.streets import draw_scene
 from jaxseg.errors import UserError
 from jaxseg.runs import Run
 from jaxseg.training.recipe import build
+from streets import draw_scene
 
 # What every recipe is for, and what each is trained on below: two pictures of HW, a
 # size of crop each step, and one picture or two to validate.
@@ -35,7 +35,8 @@ from weights import drawn_variables
 from flax import linen as nn
 from jaxseg import models
 from jaxseg.data.sources import CamVid, CamVidRaw, Cityscapes, Streets, camvid_raw
-from jaxseg.models.layers import ConvNormAct, Network
+from jaxseg.models.layers import Network
+from jaxseg.models.units import ConvNormAct
 from jaxseg.runtime import setup
 from jaxseg.training import recipe, step, train, validation
 from rich.console import Console
@@ -47,9 +48,8 @@ names, trees, folder, recipes, hw, tiny = json.loads(sys.argv[1])
 class Tiny(Network):
     @nn.compact
     def __call__(self, image, *, train):
-        unit = ConvNormAct(self.num_classes, (3, 3), norm=1e-3, act=None, **self.common)
-        y = unit(image, train=train)
-        return jax.numpy.argmax(y, -1).astype(np.uint8) if self.labels else y
+        unit = ConvNormAct(self.num_classes, (3, 3), norm_eps=1e-3, **self.common)
+        return unit(image, train=train)
 
 
 if tiny:

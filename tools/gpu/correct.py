@@ -88,8 +88,8 @@ def _bfloat16(recorded: Reference, key: str) -> dict[str, Any]:
 def _folded_share(recorded: Reference, key: str, dtype: Any, precision: Any) -> float:
     import jax
 
-    from jaxseg.models import fold
-    from jaxseg.models.primitives import deployed_lowering, lowering
+    from jaxseg.deploy import fold
+    from jaxseg.ops import deployed_lowering, lowering
 
     image = recorded.image(key)
     model = models.create(recorded.name, dtype=dtype)
@@ -106,7 +106,7 @@ def _on_cpu():
     """The textbook's arithmetic, on the processor."""
     import jax
 
-    from jaxseg.models.primitives import Lowering, lowering
+    from jaxseg.ops import Lowering, lowering
 
     with lowering(Lowering("textbook")), jax.default_device(jax.devices("cpu")[0]):
         yield

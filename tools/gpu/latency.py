@@ -18,7 +18,7 @@ from jaxseg import models
 from jaxseg.benchmark import latency as benchmark
 from jaxseg.benchmark import timing
 from jaxseg.benchmark.runtimes import OURS
-from jaxseg.models.primitives import Pair
+from jaxseg.ops import Pair
 from tools.gpu.budget import Deadline, save_result, wait_for_turn
 from tools.gpu.held import Held
 from tools.gpu.work import Work, platform

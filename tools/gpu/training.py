@@ -133,7 +133,7 @@ def hold(plan: Plan, network: str, candidate: str) -> None:
 def _lowered(how: dict[str, Any]):
     from dataclasses import replace
 
-    from jaxseg.models.primitives import default_lowering, lowering
+    from jaxseg.ops import default_lowering, lowering
 
     return lowering(replace(default_lowering(), **how))
 

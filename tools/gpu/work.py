@@ -22,7 +22,7 @@ import numpy as np
 from jaxseg import models
 from jaxseg.benchmark import workload
 from jaxseg.benchmark.runtimes import OURS, RUNTIMES, Workload
-from jaxseg.models.primitives import Pair
+from jaxseg.ops import Pair
 from jaxseg.runtime import setup
 from tools.gpu.held import answer_questions, reply
 
@@ -136,7 +136,7 @@ def _write_inputs(base: Workload, weights: Any, graph: bool) -> None:
     if not graph:
         return
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.onnx import export_onnx
+    from jaxseg.deploy.onnx import export_onnx
 
     network, preprocess = models.create(**base.model), Preprocess(**PREPROCESS)
     for output in ("labels", "logits"):
@@ -151,8 +151,8 @@ def _textbook(work: Work, weights: Any, images: list[np.ndarray]) -> np.ndarray:
     import jax
 
     from jaxseg.data.preprocess import Preprocess
-    from jaxseg.inference.predictor import segment
-    from jaxseg.models.primitives import Lowering, lowering
+    from jaxseg.deploy.predictor import segment
+    from jaxseg.ops import Lowering, lowering
 
     network, preprocess = models.create(work.network), Preprocess(**PREPROCESS)
     with lowering(Lowering("textbook")), jax.default_matmul_precision("highest"):

@@ -14,7 +14,7 @@ from PIL import Image
 from jaxseg import models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.inference.predictor import Predictor
+from jaxseg.deploy.predictor import Predictor
 from tools.reliability import toy
 from tools.reliability.storm import last_entry
 from tools.reliability.table import Row

@@ -8,7 +8,7 @@ import numpy as np
 from jaxseg import models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.inference.predictor import Predictor
+from jaxseg.deploy.predictor import Predictor
 from tools.reliability.table import Row
 
 PLAIN = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3)

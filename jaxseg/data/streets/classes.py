@@ -1,7 +1,0 @@
-"""The train ids of Cityscapes by name; what carries none is painted as void."""
-
-from jaxseg.data.classes import VOID as VOID
-
-ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, TRAFFIC_LIGHT = range(7)
-TRAFFIC_SIGN, VEGETATION, TERRAIN, SKY, PERSON, RIDER = range(7, 13)
-CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = range(13, 19)

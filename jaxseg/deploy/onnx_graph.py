@@ -1,0 +1,133 @@
+"""An ONNX graph in the making: nodes, constants, and what can be merged of them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# The newest whose every operator, as it is used here, onnx2torch 1.5 converts too.
+OPSET = 17
+IR_VERSION = 8  # OPSET's own, so that runtimes of its age read the file
+# Of a BatchNormalization that is a gain and a shift, with variance 1: adding it to 1 in
+# float32 gives 1. PyTorch 2.11 refuses 0.
+NO_EPSILON = 2.0**-40
+
+Shape = tuple[int, ...]
+# A constant, or the name of a tensor in the graph.
+Value = np.ndarray | str
+
+
+@dataclass
+class Node:
+    """An ONNX node: names of tensors in and out."""
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+
+
+class Graph:
+    """An ONNX graph in the making.
+
+    Attributes:
+        nodes: each behind those that it reads.
+        constants: with their axes as ONNX has them, by name.
+        scope: the part of the network that comes next, for the names of its nodes.
+        trainable: whether the graph is of a network as it is trained.
+    """
+
+    def __init__(self, trainable: bool = False) -> None:
+        self.trainable = trainable
+        self.nodes: list[Node] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.scope = ""
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.constants[name] = np.asarray(array, order="C")
+        return name
+
+    def add(
+        self, op: str, *inputs: Value, outputs: list[str] | None = None, **attributes
+    ) -> str:
+        """Adds a node, of one output if no more are given; returns the first."""
+        names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
+        outputs = outputs or [f"{self.scope}/{op}_{len(self.nodes)}"]
+        self.nodes.append(Node(op, names, outputs, attributes))
+        return outputs[0]
+
+    def merge(self) -> None:
+        """Makes one node of two where one can do what both do."""
+        uses = Counter(name for node in self.nodes for name in node.inputs)
+        kept: dict[str, Node] = {}  # by their first outputs
+        for node in self.nodes:
+            before = kept.get(node.inputs[0])
+            once = before and uses[node.inputs[0]] == len(before.outputs) == 1
+            if once and self._absorbs(before, node):
+                del kept[node.inputs[0]]
+                before.outputs, node = node.outputs, before
+            kept[node.outputs[0]] = node
+        self.nodes = list(kept.values())
+
+    def _absorbs(self, before: Node, node: Node) -> bool:
+        """True if `before` could be changed to do what `node` does, too."""
+        first, second = self._affine(before), self._affine(node)
+        convolution = before.op in ("Conv", "ConvTranspose") and len(before.inputs) == 2
+        if node.op == "Identity":
+            return True
+        if convolution and node.op == "Add" and second:
+            before.inputs.append(self.constant(second[1]))
+            return True
+        if not (first and second):
+            return False
+        gain, shift = first[0] * second[0], first[1] * second[0] + second[1]
+        norm = gain, shift, np.zeros_like(gain), np.ones_like(gain)
+        before.op, before.attributes = "BatchNormalization", {"epsilon": NO_EPSILON}
+        before.inputs = [before.inputs[0], *map(self.constant, norm)]
+        return True
+
+    def _affine(self, node: Node) -> tuple[np.ndarray, np.ndarray] | None:
+        """Gain and shift, `(c,)` each, if a node is nothing but them."""
+        if node.op == "BatchNormalization":
+            return tuple(self.constants[name] for name in node.inputs[1:3])
+        known = self.constants.get(node.inputs[-1])
+        if node.op not in ("Mul", "Add") or known is None:
+            return None
+        if known.shape != (1, known.size, 1, 1):
+            return None
+        k = known.ravel()
+        return (k, np.zeros_like(k)) if node.op == "Mul" else (np.ones_like(k), k)
+
+    def model(self, name: str, image: Shape, output: str, aval: Any) -> "ModelProto":
+        """The checked model, from uint8 `image` to `output`, which is as `aval`."""
+        import onnx
+        from onnx import helper, numpy_helper
+
+        kind = helper.np_dtype_to_tensor_dtype(aval.dtype)
+        inputs = helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, image)
+        outputs = helper.make_tensor_value_info(output, kind, aval.shape)
+        read = {name for node in self.nodes for name in node.inputs}
+        nodes = [
+            helper.make_node(n.op, n.inputs, n.outputs, n.outputs[0], **n.attributes)
+            for n in self.nodes
+        ]
+        constants = [
+            numpy_helper.from_array(array, name)
+            for name, array in self.constants.items()
+            if name in read
+        ]
+        model = helper.make_model(
+            helper.make_graph(nodes, name, [inputs], [outputs], constants),
+            producer_name="jaxseg",
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+        )
+        # Converters ask for the shapes of tensors inside.
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        onnx.checker.check_model(model)
+        return model
