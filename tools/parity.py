@@ -21,7 +21,8 @@ from rich.progress import track
 
 from jaxseg import models
 from jaxseg.convert.torch import Report, convert_state_dict
-from jaxseg.models.summary import PAPERS, stages
+from jaxseg.models.registry import NETWORKS
+from jaxseg.models.summary import stages
 
 TOLERANCE = 1e-4  # of the largest magnitude; the record's own error is up to 2.5e-5
 # input -> (name of what was recorded, every how many pixels)
@@ -29,16 +30,6 @@ INPUTS = {
     "a": ("output_a", 1),
     "b": ("output_b", 1),
     "large": ("large_output_every16", 16),
-}
-# GMAC of convolutions at 512x1024, counted on the authors' code.
-THEIR_GMACS = {
-    "dabnet": 10.220,
-    "esnet": 24.054,
-    "fddwnet": 9.064,
-    "fpenet": 4.935,
-    "liteseg_darknet": 57.130,
-    "liteseg_mobilenet": 4.305,
-    "liteseg_shufflenet": 2.245,
 }
 _STATISTICS = ("bn_running_mean", "bn_running_var", "bn_num_batches_tracked")
 
@@ -229,9 +220,10 @@ def report(folder: Path) -> str:
             reference.count(used=False),
         )
         ours = sum(part.macs for part in parts) / 1e9
+        published = NETWORKS[name].published
         counts.append(
             f"| {name} | {' | '.join(f'{n:,}' for n in numbers)} | {ours:.3f} "
-            f"| {THEIR_GMACS[name]:.3f} | {PAPERS[name]} |"
+            f"| {published.gmac:.3f} | {published.size} |"
         )
     device = jax.devices()[0]
     return "\n".join(

@@ -19,7 +19,6 @@ from typing import Any
 import jaxseg
 from jaxseg import models
 from jaxseg.benchmark import timing
-from jaxseg.benchmark.papers import PUBLISHED
 from jaxseg.benchmark.runtimes import (
     DTYPES,
     OURS,
@@ -29,6 +28,7 @@ from jaxseg.benchmark.runtimes import (
     threads,
 )
 from jaxseg.errors import UserError
+from jaxseg.models.registry import NETWORKS
 
 FORMAT = 1
 # ImageNet's pixels, for weights that are drawn.
@@ -277,7 +277,8 @@ def _absent(runtime: str, dtype: str, platform: str) -> str | None:
 def shares(row: Record, ceilings: dict[str, float]) -> Record:
     """The published figures beside ours, and how near the network came to ceilings."""
     found: Record = {}
-    paper = PUBLISHED.get(row["model"])
+    entry = NETWORKS.get(row["model"])
+    paper = entry and entry.published
     if paper and row["runtime"] == OURS:
         found["published"] = paper.speed(row["size"])
         found["published_miou"] = paper.miou

@@ -49,8 +49,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         if zipfile.is_zipfile(path):
             content = _read_zip(path)
         else:
-            with path.open("rb") as file:
-                content = _read_legacy(file)
+            # In memory: of a file on disk a damaged length would be made room for.
+            content = _read_legacy(io.BytesIO(path.read_bytes()))
     except Exception as error:  # of damaged ones pickle raises many kinds
         raise UserError(
             f"{path} cannot be read as PyTorch weights ({error})."
@@ -126,6 +126,8 @@ class _View:
 
     def array(self) -> np.ndarray:
         numbers = self.storage.numbers[self.offset :]
+        if math.prod(self.shape) > len(numbers):
+            raise ValueError("a tensor is larger than its storage")
         last = sum((n - 1) * s for n, s in zip(self.shape, self.strides))
         if 0 not in self.shape and (
             last >= len(numbers) or min(self.strides, default=0) < 0
@@ -152,7 +154,9 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    # The one in Python: in C a damaged number of a memo's entry is made room for.
+
     def __init__(self, file: Any, load: Callable[[tuple], _Storage]) -> None:
         super().__init__(file)
         self._load = load
@@ -170,17 +174,22 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read_zip(path: Path) -> Any:
+    size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
+
+        def member(name: str) -> bytes:
+            if archive.getinfo(name).file_size > size:
+                raise ValueError("it is compressed, which torch.save's files are not")
+            return archive.read(name)
+
         (pickled,) = (n for n in archive.namelist() if n.endswith("data.pkl"))
         folder = pickled.removesuffix("data.pkl")
 
         def load(reference: tuple) -> _Storage:
             _, dtype, key, *_ = reference
-            return _Storage(
-                dtype, np.frombuffer(archive.read(f"{folder}data/{key}"), dtype)
-            )
+            return _Storage(dtype, np.frombuffer(member(f"{folder}data/{key}"), dtype))
 
-        content = _Unpickler(io.BytesIO(archive.read(pickled)), load).load()
+        content = _Unpickler(io.BytesIO(member(pickled)), load).load()
         return _with_arrays(content)
 
 

@@ -182,6 +182,12 @@ def _torch_keys(
     variables = jax.eval_shape(
         lambda x: model.init(jax.random.key(0), x, train=False), image
     )
+    if name not in MODULES:
+        known = ", ".join(sorted(MODULES))
+        raise ValueError(
+            f"it is not known what PyTorch calls the parts of {name!r}, only those of "
+            f"{known}; add them to jaxseg/convert/keys.py."
+        )
     modules = MODULES[name]()
     for path, value in flatten_dict(variables).items():
         module, leaf = "/".join(path[1:-1]), _LEAVES[path[0], path[-1]]

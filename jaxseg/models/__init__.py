@@ -1,7 +1,5 @@
 """Networks: `ESNet(num_classes=19)`, or by name `create("esnet", num_classes=19)`."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +10,7 @@ from jaxseg.models.esnet import FCU, PFCU, ESNet
 from jaxseg.models.fddwnet import EERM, FDDWNet
 from jaxseg.models.fpenet import MEU, FPEBlock, FPENet
 from jaxseg.models.liteseg import DASPP, LiteSeg
+from jaxseg.models.registry import NETWORKS
 from jaxseg.models.sizes import SIZE_LEAST, SIZE_MULTIPLE, pad_to_multiple
 
 __all__ = ["DABNet", "DABModule"]
@@ -20,20 +19,10 @@ __all__ += ["FPENet", "FPEBlock", "MEU"]
 __all__ += ["LiteSeg", "DASPP", "MobileNetV2", "ShuffleNet", "Darknet19"]
 __all__ += ["SIZE_LEAST", "SIZE_MULTIPLE", "create", "names", "pad_to_multiple"]
 
-_NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "dabnet": DABNet,
-    "esnet": ESNet,
-    "fddwnet": FDDWNet,
-    "fpenet": FPENet,
-    "liteseg_mobilenet": partial(LiteSeg, backbone="mobilenet_v2"),
-    "liteseg_shufflenet": partial(LiteSeg, backbone="shufflenet"),
-    "liteseg_darknet": partial(LiteSeg, backbone="darknet19"),
-}
-
 
 def names() -> list[str]:
     """The names that `create` knows."""
-    return sorted(_NETWORKS)
+    return sorted(NETWORKS)
 
 
 def create(name: str, **kwargs: Any) -> nn.Module:
@@ -45,8 +34,8 @@ def create(name: str, **kwargs: Any) -> nn.Module:
         ValueError: no network has that name; the message lists those that there are.
         TypeError: the network takes no such argument.
     """
-    if name not in _NETWORKS:
+    if name not in NETWORKS:
         known = ", ".join(names())
         raise ValueError(f"no network is called {name!r}; there are: {known}.")
     hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()}
-    return _NETWORKS[name](**hashable)
+    return NETWORKS[name].build(**hashable)

@@ -16,18 +16,7 @@ from rich.table import Table
 
 from jaxseg import models
 from jaxseg.models.layers import ConvTranspose
-
-# What the papers print for 19 classes: parameters, and work at 512x1024 where they say
-# (by counters of their own, which count more than products).
-PAPERS = {
-    "dabnet": "0.76 M",
-    "esnet": "1.66 M",
-    "fddwnet": "0.80 M",
-    "fpenet": "0.4 M, 5.7 GFLOPs",
-    "liteseg_darknet": "20.55 M, 103.09 GFLOPs",
-    "liteseg_mobilenet": "4.38 M with the ImageNet classifier, 4.9 GFLOPs",
-    "liteseg_shufflenet": "3.51 M with the ImageNet classifier, 2.75 GFLOPs",
-}
+from jaxseg.models.registry import NETWORKS
 
 
 @dataclass
@@ -112,7 +101,8 @@ def main() -> None:
         table.add_row(row.name, size, f"{row.parameters:,}", f"{row.macs / 1e6:,.1f}")
     console = Console()
     console.print(table)
-    console.print(f"The paper prints {PAPERS[options.name]} (19 classes).")
+    if published := NETWORKS[options.name].published:
+        console.print(f"The paper prints {published.size} (19 classes).")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import pytest
 
 from jaxseg.benchmark import command, latency, regression, report
 from jaxseg.benchmark.latency import Plan
-from jaxseg.benchmark.papers import PUBLISHED
 from jaxseg.errors import UserError
+from jaxseg.models.registry import NETWORKS
 
 HEADER = {
     "date": "2026-01-02 03:04:05 +0000",
@@ -91,8 +91,8 @@ def test_shares_of_the_ceilings_and_what_was_published():
 
 
 def test_published_speed_names_its_size_where_it_is_another():
-    assert PUBLISHED["esnet"].speed("512x1024") == "63 frames/s, GTX 1080 Ti"
-    liteseg = PUBLISHED["liteseg_mobilenet"].speed("512x1024")
+    assert NETWORKS["esnet"].published.speed("512x1024") == "63 frames/s, GTX 1080 Ti"
+    liteseg = NETWORKS["liteseg_mobilenet"].published.speed("512x1024")
     assert liteseg == "161 frames/s at 360x640, GTX 1080 Ti"
 
 

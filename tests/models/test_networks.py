@@ -5,10 +5,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 from flax.traverse_util import flatten_dict
 from weights import drawn_variables
 
 from jaxseg import models
+from jaxseg.convert.keys import MODULES
+from jaxseg.convert.torch import convert_state_dict, to_torch_state_dict
+from jaxseg.models.registry import NETWORKS
+from jaxseg.models.summary import stages
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -74,6 +79,24 @@ BASELINE = dict(deeper=False, separable=False)
 def test_variants_of_the_papers_tables(name, kwargs, count):
     shape = shapes_of(models.create(name, **kwargs), (64, 96))
     assert shape == ((1, 64, 96, 19), count)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_network_has_what_other_programs_look_up(name):
+    """A recipe, its paper's figures, and its authors' names of arrays."""
+    assert (ROOT / "configs" / f"{name}.py").is_file()
+    published = NETWORKS[name].published
+    parts = stages(models.create(name), (512, 1024))
+    counted = sum(part.macs for part in parts) / 1e9
+    assert published.gmac == pytest.approx(counted, rel=2e-3)
+    torch = to_torch_state_dict(name, drawn_variables(models.create(name), (32, 32)))
+    assert len(torch) > 100
+
+
+def test_a_network_without_names_for_pytorch(monkeypatch):
+    monkeypatch.delitem(MODULES, "esnet")
+    with pytest.raises(ValueError, match="not known what PyTorch calls the parts of"):
+        convert_state_dict("esnet", {})
 
 
 @pytest.mark.parametrize(

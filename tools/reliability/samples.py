@@ -222,6 +222,9 @@ def _programs(root: Path) -> Crafted:
     with zipfile.ZipFile(zipped, "w") as archive:
         archive.writestr("evil/data.pkl", content)
     legacy.write_bytes(content)
+    inflating = root / "inflating.pth"
+    with zipfile.ZipFile(inflating, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", bytes(100 << 20))
     data = toy.write_pictures(root / "toy", 2, 1)
     os.environ["JAXSEG_CACHE"] = str(root / "cache")
     source = Folder(data)
@@ -241,6 +244,7 @@ def _programs(root: Path) -> Crafted:
     return {
         "a program in a .pth": (zipped, lambda: bool(read_state_dict(zipped))),
         "a program in an old .pth": (legacy, lambda: bool(read_state_dict(legacy))),
+        "a .pth that inflates": (inflating, lambda: bool(read_state_dict(inflating))),
         "a program in prepared data": (prepared, again),
         "a program in dataset.yaml": (yaml, lambda: bool(Folder(yaml).splits)),
     }
