@@ -18,7 +18,7 @@ from jaxseg.models.liteseg import LiteSeg
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper prints, for 19 classes.
+    """The numbers that a paper prints, for 19 classes.
 
     Attributes:
         paper: its arXiv number.
@@ -42,7 +42,7 @@ class Published:
 
     @property
     def source(self) -> str:
-        """Where accuracy and speed are from."""
+        """The paper and its tables that accuracy and speed are from."""
         return f"arXiv:{self.paper}, {self.tables}"
 
     def speed(self, size: str) -> str:
