@@ -34,10 +34,12 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c():
-    """Ctrl-C is heard, also where a shell started these tests in its background."""
+def signals():
+    """Ctrl-C and SIGHUP are heard, also in a shell's background and under nohup."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module")

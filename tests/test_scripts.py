@@ -160,6 +160,9 @@ def test_no_config_at_all():
 
 def test_a_run_of_another_network_or_class_count(trained, camvid_tree):
     result = run("train.py", "--config=configs/esnet.py", f"--workdir={trained}")
+    assert_one_sentence(result, "was trained with another network")
+    short = "--config=tools/reliability/short_dabnet.py:streets"
+    result = run("train.py", short, f"--workdir={trained}")
     assert_one_sentence(result, "was trained with another network", "num_classes is 11")
 
 

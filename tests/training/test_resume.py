@@ -207,9 +207,9 @@ def test_a_full_disk_keeps_the_checkpoint_before(camvid_tree, tmp_path):
     assert code == 0, err
     before = jax.device_get(Run(workdir).variables("last")[0])
 
-    # 2 MiB are too little for a checkpoint, 64 KiB for TensorBoard's events already.
+    # 1 MiB is too little for a checkpoint, 64 KiB for TensorBoard's events already.
     for limit, sentence in (
-        (2048, f"could not be written.*step {PER_EPOCH} is whole"),
+        (1024, f"could not be written.*step {PER_EPOCH} is whole"),
         (64, "File too large.*run the same command again"),
     ):
         code, out, err = run(

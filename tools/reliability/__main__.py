@@ -44,7 +44,7 @@ def rows_of(part: str, folder: Path, small: bool) -> list[Row]:
             seed=0,
         ),
         "disk": lambda: disk.full_disks(folder),
-        "damage": lambda: damage.damaged_runs(folder, every=12 if small else 1),
+        "damage": lambda: _damage(folder, 12 if small else 1),
         "hostile": lambda: _hostile(folder, 5 if small else 100),
         "sizes": lambda: (
             sizes.all_sizes(short if small else models.names(), 9 if small else 1)
@@ -60,6 +60,11 @@ def rows_of(part: str, folder: Path, small: bool) -> list[Row]:
         "numbers": numbers.finite_numbers,
     }
     return parts[part]()
+
+
+def _damage(folder: Path, every: int) -> list[Row]:
+    found = _process("damage", folder, str(every), *damage.PROGRAMS)
+    return [Row(**row) for row in found]
 
 
 def _hostile(folder: Path, count: int) -> list[Row]:

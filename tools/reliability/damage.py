@@ -1,8 +1,10 @@
 """Runs of which a file is damaged, gone on with, scored, predicted from and read."""
 
 import io
+import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -164,3 +166,18 @@ def _predict(data: Path, run: Path) -> tuple[Any, str]:
         predict_files(run, data / "images" / "val", out)
     pictures = {p.name: p.read_bytes() for p in sorted(out.iterdir())}
     return pictures, warned.getvalue()
+
+
+def main() -> None:
+    """`python -m tools.reliability.damage FOLDER EVERY PROGRAM ...`: rows, as JSON.
+
+    A process of its own: Orbax leaves threads that complain of files it cannot read.
+    """
+    folder, every, *programs = sys.argv[1:]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    rows = damaged_runs(Path(folder), tuple(programs), int(every))
+    print(json.dumps([vars(row) for row in rows]))
+
+
+if __name__ == "__main__":
+    main()

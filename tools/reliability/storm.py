@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,13 @@ def _kill(
     until = time.monotonic() + delay
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.001)
-    os.kill(process.pid, signal.SIGSTOP)
-    phase = _phase(workdir, log)
     if process.poll() is not None:
         return None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return phase
+    process.send_signal(signal.SIGSTOP)
+    phase = _phase(workdir, log)
+    with suppress(ProcessLookupError):  # it has just ended
+        os.killpg(process.pid, signal.SIGKILL)
+    return phase if process.wait() == -signal.SIGKILL else None
 
 
 def _phase(workdir: Path, log: Path) -> str:
