@@ -2,10 +2,8 @@
 
 import os
 import signal
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import jax
@@ -56,18 +54,6 @@ def shared_or_skip(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs the project's reference files ({'/'.join(parts)})")
     return path
-
-
-def unfinished_png(width: int, height: int) -> bytes:
-    """A PNG whose header promises more than follows."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = chunk(b"IDAT", zlib.compress(bytes(100)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
 def write_camvid(root: Path, counts: dict[str, int]) -> Path:

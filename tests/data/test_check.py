@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, unfinished_png
+from conftest import ROOT
 from PIL import Image
 from rich.console import Console
 
@@ -18,6 +18,7 @@ from jaxseg.data.loaders import load_split
 from jaxseg.data.sources import CamVid, Cityscapes, Folder
 from jaxseg.data.sources.cityscapes import LABEL_IDS
 from jaxseg.errors import UserError
+from tools.reliability.samples import unfinished_png
 
 
 @pytest.fixture

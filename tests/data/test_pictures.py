@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 import pytest
-from conftest import unfinished_png as png
 from PIL import Image
 
 from jaxseg.data.pictures import (
@@ -15,6 +14,7 @@ from jaxseg.data.pictures import (
     read_rgb,
 )
 from jaxseg.errors import UserError
+from tools.reliability.samples import unfinished_png as png
 
 PIXELS = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3) * 10
 # What the orientations of EXIF mean, by the edges that row 0 and column 0 stand for.

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import unfinished_png
 from PIL import Image
 
 from jaxseg import models
@@ -20,6 +19,7 @@ from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
 from jaxseg.inference.predict import find_pictures
 from jaxseg.models.layers import Network
 from jaxseg.ops import bfloat16_pays, compiler_options
+from tools.reliability.samples import unfinished_png
 
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 TABLE = ClassTable(("a", "b", "c"), ((255, 0, 0), (0, 200, 0), (0, 0, 100)))
