@@ -33,14 +33,8 @@ def test_hostile_files(tmp_path):
     assert sum(row.counts["detected"] for row in rows) > 100
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        "eval",
-        pytest.param("predict", marks=pytest.mark.slow),
-        pytest.param("train", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["eval", "predict", "train"])
 def test_damaged_runs(tmp_path, program):
     rows = [Row(**row) for row in of_process("damage", tmp_path, 12, program)]
     assert_survived(rows, least=0)
