@@ -54,7 +54,8 @@ def markdown(path: Path, titles: dict[str, str]) -> str:
         "# What jaxseg survives",
         "",
         "Made by `python -m tools.reliability`, part by part. *No effect*: the result "
-        "is that of the undisturbed program, bit for bit. *Detected*: one sentence and "
+        "is that of the undisturbed program, bit for bit; of a damaged file, that it "
+        "was read as what it now holds. *Detected*: one sentence and "
         "a non-zero exit, or a line that says what was taken in its place. *Crashed*: "
         "a traceback. *Unnoticed*: another result without a word.",
     ]
