@@ -47,8 +47,9 @@ def forecast(config: ConfigDict, source: Source) -> list[str]:
         hours = 1e-6 * us_per_pixel * pixels / cores / 3600
         time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
         lines.append(
-            f"On the {cores} cores here it takes about {time}, as results/"
-            "training-speed.md has it for two others; train.py shows the time left."
+            f"On the {cores} cores here that is about {time}, a guess from what "
+            "another processor took (results/training-speed.md); train.py shows the "
+            "time left."
         )
     else:
         lines.append("train.py shows the time left, from its first steps on.")

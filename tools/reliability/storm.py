@@ -85,8 +85,8 @@ def storm(folder: Path, kills: int, variants: tuple[str, ...], seed: int) -> lis
         number += 1
     note = ", ".join(f"{phase} {phases[phase]}" for phase in PHASES)
     for name, row in rows.items():
-        ended = len(range(list(variants).index(name), number, len(variants)))
-        row.note = f"{ended} runs to their end"
+        runs = len(range(list(variants).index(name), number, len(variants)))
+        row.note = f"{runs} runs to their end"
     first = rows[variants[0]]
     first.note += f"; the kills of all fell into: {note}"
     return list(rows.values())
