@@ -6,7 +6,7 @@ for OHEM, its class weights and the warm-up, which it leaves out.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from jaxseg.recipes import base
 
 
 def get_config(arguments: str = "auto") -> ConfigDict:

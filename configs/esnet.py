@@ -9,7 +9,7 @@ on `train` with `--init-from`.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from jaxseg.recipes import base
 
 
 def get_config(arguments: str = "auto") -> ConfigDict:

@@ -6,7 +6,7 @@ where the code has Adam, at the same rate; the code's is taken.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from jaxseg.recipes import base
 
 
 def get_config(arguments: str = "auto") -> ConfigDict:

@@ -5,7 +5,7 @@ Its authors published no code; values are those of the paper (section 4.1).
 
 from ml_collections import ConfigDict
 
-from configs import base
+from jaxseg.recipes import base
 
 
 def get_config(arguments: str = "auto") -> ConfigDict:

@@ -2,6 +2,6 @@
 
 from functools import partial
 
-from configs.liteseg import recipe
+from jaxseg.recipes.liteseg import recipe
 
 get_config = partial(recipe, "liteseg_shufflenet")

@@ -1,35 +1,69 @@
-"""How the scripts start: flags, help, and one sentence for a user's mistake."""
+"""How commands start: flags, help, and one sentence for a user's mistake."""
 
 import os
 import re
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from absl import flags
 
+from jaxseg import recipes
 from jaxseg.errors import UserError
 
+COMMANDS = {
+    "check": "looks a data set over",
+    "train": "trains a network",
+    "eval": "scores a run",
+    "predict": "segments pictures and videos",
+    "benchmark": "times the networks, beside other runtimes",
+    "doctor": "looks this machine over",
+}
 
-def run(
-    main: Callable[[], None], choices: Callable[[], list[str]] = lambda: []
-) -> None:
-    """Parses the command line into absl's flags and calls `main`.
 
-    `--help` prints the script's docstring, its flags and `choices()`, which a key that
-    the config does not have is answered with too. A `UserError`, from the command line
-    or from `main`, ends the process with one line and exit code 2, and so does what the
-    operating system refuses and memory that does not suffice; Ctrl-C with 130.
+def main() -> None:
+    """`jaxseg COMMAND ...`, what `python COMMAND.py ...` is in a clone."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help", "help"):
+        print("usage: jaxseg COMMAND [--flags]; jaxseg COMMAND --help says which\n")
+        print(*(f"  {name:10} {does}" for name, does in COMMANDS.items()), sep="\n")
+        return
+    if name not in COMMANDS:
+        there = ", ".join(COMMANDS)
+        _end(2, f"error: there is no command {name!r}; there are: {there}.")
+    sys.argv[:2] = [f"jaxseg {name}"]
+    room = "jaxseg" if name == "doctor" else "jaxseg.commands"
+    run(import_module(f"{room}.{name}"))
+
+
+def command(name: str) -> str:
+    """How a person calls a command the way that this one was called."""
+    installed = sys.argv[0].startswith("jaxseg ")
+    return f"jaxseg {name}" if installed else f"python {name}.py"
+
+
+def run(module: ModuleType) -> None:
+    """Parses the command line into absl's flags and calls `module.main`.
+
+    `--help` prints the module's docstring, its flags and `module.choices()`, if it has
+    that, with which a key that the config does not have is answered too. A `UserError`,
+    from the command line or from `main`, ends the process with one line and exit code
+    2, and so does what the operating system refuses and memory that does not suffice;
+    Ctrl-C with 130.
     """
     sys.unraisablehook = _report
+    choices = getattr(module, "choices", list)
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
-        print(sys.modules["__main__"].__doc__)
-        print(flags.FLAGS.main_module_help().strip())
+        own = module.__name__.split(".")[-1]
+        print((module.__doc__ or "").replace(f"python {own}.py", command(own)))
+        print(flags.FLAGS.module_help(module).strip())
         print(*choices(), sep="\n")
         sys.exit(0)
     try:
         _parse(sys.argv, choices)
-        main()
+        module.main()
     except (UserError, OSError) as error:
         _end(2, f"error: {error}")
     except KeyboardInterrupt:
@@ -65,7 +99,7 @@ def _report(unraisable) -> None:
 
 def _parse(argv: list[str], choices: Callable[[], list[str]]) -> None:
     try:
-        rest = flags.FLAGS(argv)[1:]
+        rest = flags.FLAGS(_with_paths(argv))[1:]
     except UserError:
         raise
     # ml_collections reports what is wrong with a config as many kinds of errors.
@@ -74,6 +108,22 @@ def _parse(argv: list[str], choices: Callable[[], list[str]]) -> None:
         raise UserError(" ".join([_sentence(error), *known])) from error
     if rest:
         raise UserError(f"nothing is done with the argument {rest[0]!r}; try --help.")
+
+
+def _with_paths(argv: list[str]) -> list[str]:
+    """`--config esnet:camvid` with the path of the recipe, which absl loads."""
+    given = list(argv)
+    for i, argument in enumerate(argv):
+        flag, equals, value = argument.partition("=")
+        before = argv[i - 1] if i else ""
+        if not equals and before.lstrip("-") == "config" != before:
+            flag, value = "", argument
+        elif flag.lstrip("-") != "config":
+            continue
+        name, colon, data = value.partition(":")
+        if path := recipes.path_of(name):
+            given[i] = f"{flag}{equals}{path}{colon}{data}"
+    return given
 
 
 def _sentence(error: Exception) -> str:

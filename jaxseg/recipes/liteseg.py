@@ -7,7 +7,7 @@ training on `--config.data.train_split=train_extra` first.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from jaxseg.recipes import base
 
 
 def recipe(name: str, arguments: str = "auto") -> ConfigDict:

@@ -70,6 +70,21 @@ def recipe(
             is.
     """
     dataset, kind = _parse(arguments)
+    config = _common(name, dataset)
+    shared, own = {
+        "streets": (_streets, streets),
+        "cityscapes": (_cityscapes, cityscapes),
+        "folder": (_folder, None),
+    }.get(dataset, (_camvid, camvid))
+    changes = [shared, always, _modern if kind == "modern" else own]
+    for change in changes:
+        if change is not None:
+            change(config)
+    return config
+
+
+def _common(name: str, dataset: str) -> ConfigDict:
+    """Every key that there is, with the value that most recipes have."""
     config = ConfigDict()
     config.seed = 0
     config.model = dict(name=name, num_classes=NUM_CLASSES[dataset], dtype="float32")
@@ -105,15 +120,6 @@ def recipe(
         max_steps=0,
         checkpoint_every_minutes=10.0,
     )
-    shared, own = {
-        "streets": (_streets, streets),
-        "cityscapes": (_cityscapes, cityscapes),
-        "folder": (_folder, None),
-    }.get(dataset, (_camvid, camvid))
-    changes = [shared, always, _modern if kind == "modern" else own]
-    for change in changes:
-        if change is not None:
-            change(config)
     return config
 
 

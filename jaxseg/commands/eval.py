@@ -1,0 +1,43 @@
+"""Scores a run: python eval.py --ckpt runs/esnet --split val [--json scores.json]
+
+Per-class IoU, mean IoU and pixel accuracy at the size of the truth, every picture once,
+void never counted. The checkpoint scored is the one with the best validation mean IoU;
+--step last or --step 1234 takes another.
+
+  python eval.py --ckpt runs/dabnet --split test --submit out.zip
+      writes label ids for the Cityscapes server in place of scoring
+"""
+
+from absl import flags
+
+from jaxseg import cli, runtime
+
+_CKPT = flags.DEFINE_string("ckpt", None, "the run's folder", required=True)
+_SPLIT = flags.DEFINE_string("split", "val", "a split, such as train, val or test")
+_STEP = flags.DEFINE_string("step", "best", "best, last or a step")
+_DATA_DIR = flags.DEFINE_string(
+    "data-dir", None, "where the data lie, if not where they lay in training"
+)
+_SUBMIT = flags.DEFINE_string("submit", None, "write label ids to this zip file")
+_JSON = flags.DEFINE_string("json", None, "also write the scores to this file")
+
+
+def main() -> None:
+    runtime.setup()
+    from rich.console import Console
+
+    from jaxseg.evaluation.report import print_scores, score_run, write_json
+    from jaxseg.evaluation.submission import shortfall, write_submission
+
+    step = cli.step_name(_STEP.value)
+    if _SUBMIT.value:
+        where = _CKPT.value, _SPLIT.value, step, _DATA_DIR.value
+        count = write_submission(*where, _SUBMIT.value)
+        print(f"{_SUBMIT.value}: label ids of {count} pictures, checked.")
+        if too_few := shortfall(_SPLIT.value, count):
+            print(too_few)
+        return
+    result = score_run(_CKPT.value, _SPLIT.value, step, _DATA_DIR.value)
+    print_scores(result, Console())
+    if _JSON.value:
+        write_json(result, _JSON.value)
