@@ -1,3 +1,33 @@
-"""Real-time semantic segmentation networks in JAX/Flax."""
+"""Real-time semantic segmentation networks in JAX/Flax.
+
+`jaxseg.load("runs/dabnet")` segments pictures with a trained network;
+`jaxseg.models` has the networks.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+    from jaxseg.inference.segmenter import Segmenter
 
 __version__ = "0.1.0"
+
+
+def load(
+    ckpt: "str | os.PathLike", step: str | int = "best", size_step: int = 8
+) -> "Segmenter":
+    """A `jaxseg.inference.segmenter.Segmenter` of a run or of weights that ship.
+
+    Args:
+        ckpt: a run's folder, or a name such as "liteseg_mobilenet-camvid".
+        step: "best" by validation, "last", or a number.
+        size_step: pictures are padded to multiples of it, a multiple of 8.
+
+    Raises:
+        jaxseg.errors.UserError: there is no such run, or it cannot be read.
+    """
+    # Not above: importing jaxseg takes no time, and nothing of JAX.
+    from jaxseg.inference.segmenter import Segmenter
+
+    return Segmenter(ckpt, step, size_step)

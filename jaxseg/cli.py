@@ -65,7 +65,7 @@ def run(module: ModuleType) -> None:
         _parse(sys.argv, choices)
         module.main()
     except (UserError, OSError) as error:
-        _end(2, f"error: {error}")
+        _end(getattr(error, "exit_code", 2), f"error: {error}")
     except KeyboardInterrupt:
         _end(130, "")
     except (MemoryError, RuntimeError) as error:

@@ -8,6 +8,14 @@ from typing import Any
 class UserError(ValueError):
     """Says what was wrong, where, and what to do about it, in a sentence."""
 
+    exit_code = 2
+
+
+class Incomplete(UserError):
+    """Of what was asked for a part was done, and is there; the rest could not be."""
+
+    exit_code = 1
+
 
 def call_with_section(function: Callable, name: str, section: Mapping, **more: Any):
     """`function(**section, **more)`, after naming any key that `function` ignores.

@@ -81,6 +81,8 @@ class Run:
                 tuple(classes["names"]),
                 tuple(map(tuple, classes["palette"])),
                 tuple(classes.setdefault("categories", [])),
+                # Runs of version 0.1 do not say.
+                tuple(classes.setdefault("values", None) or ()),
             )
             self.preprocess = Preprocess(
                 **{
@@ -110,6 +112,8 @@ class Run:
         folder = Path(folder)
         if (folder / _RECORD).is_file():
             run = cls(folder)
+            if run.record["classes"]["values"] is None:
+                run.record["classes"]["values"] = record["classes"]["values"]
             for key, what in (("model", "network"), ("classes", "class table")):
                 _refuse_change(folder, what, run.record[key], record[key])
             was, now = (

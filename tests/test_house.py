@@ -60,7 +60,8 @@ def imports(path: Path):
 def test_imports_point_down():
     for path in FILES:
         module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-        own = floor(module)
+        # The door: `jaxseg.load` imports what it needs when it is called.
+        own = len(FLOORS) if module == "jaxseg" else floor(module)
         assert own is not None, f"{module} is on no floor"
         for name in imports(path):
             if name.split(".")[0] in ("jaxseg", "streets"):

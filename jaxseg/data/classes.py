@@ -15,11 +15,14 @@ class ClassTable:
         names: k names.
         palette: k colours, RGB in 0..255; void is black.
         categories: the category of each class, k names, or none at all.
+        values: what each class is in the data set's own label files, k whole numbers;
+            none where they are the train ids, or colours.
     """
 
     names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     categories: tuple[str, ...] = ()
+    values: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
@@ -27,11 +30,23 @@ class ClassTable:
                 f"a class table needs one colour a name, got {len(self.names)} names "
                 f"and {len(self.palette)} colours."
             )
+        if self.values and len(self.values) != len(self.names):
+            raise ValueError(
+                f"a class table needs one value a class or none, got "
+                f"{len(self.values)} for {len(self.names)} classes."
+            )
         if self.categories and len(self.categories) != len(self.names):
             raise ValueError(
                 f"a class table needs one category a class or none, got "
                 f"{len(self.categories)} for {len(self.names)} classes."
             )
+
+    def of_files(self, label: np.ndarray) -> np.ndarray:
+        """Class ids as the values of the data set's own label files; void is 0."""
+        values = np.array(self.values or range(len(self)))
+        table = np.zeros(256, np.min_scalar_type(values.max()))
+        table[: len(self)] = values
+        return table[label]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,7 +58,7 @@ class ClassTable:
         return table
 
 
-# Source: cityscapesscripts/helpers/labels.py, train ids 0 to 18.
+# Source: cityscapesscripts/helpers/labels.py, train ids 0 to 18 with their label ids.
 CITYSCAPES = ClassTable(
     names=(
         "road",
@@ -92,6 +107,7 @@ CITYSCAPES = ClassTable(
         *("object", "object", "object", "nature", "nature", "sky"),
         *("human", "human", *("vehicle",) * 6),
     ),
+    values=(*(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23), *range(24, 29), 31, 32, 33),
 )
 
 # Source: SegNet's 11 classes in the order of its label images; the pavement's colour is

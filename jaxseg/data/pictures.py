@@ -81,6 +81,11 @@ def read_rgb(file: Path | IO[bytes], name: object) -> np.ndarray:
     return _as_rgb(_load(file, name))
 
 
+def rgb_of(image: Image.Image) -> np.ndarray:
+    """uint8 `(h, w, 3)` of a picture that Pillow has opened, see above."""
+    return _as_rgb(_turned(image))
+
+
 def read_indices(file: Path | IO[bytes], name: object) -> np.ndarray:
     """`(h, w)` of the least unsigned type that holds the values; see above.
 
@@ -139,12 +144,7 @@ def _load(file: Path | IO[bytes], name: object) -> Image.Image:
             image.load()
             if 0 in image.size:
                 raise ValueError("it has no pixels")
-            turn = _TURNS.get(_orientation(image))
-            if turn is None:
-                return image
-            turned = image.transpose(turn)
-            turned.format = image.format
-            return turned
+            return _turned(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(
@@ -162,6 +162,15 @@ def _load(file: Path | IO[bytes], name: object) -> Image.Image:
             f"{name} cannot be read as a picture ({error}); copy it again or remove it "
             "together with its partner."
         ) from error
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    turn = _TURNS.get(_orientation(image))
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.format = image.format
+    return turned
 
 
 def _orientation(image: Image.Image) -> int:

@@ -23,7 +23,8 @@ from jaxseg.ops import (
     resize_bilinear,
 )
 
-OUTPUTS = ("labels", "logits")
+OUTPUTS = ("labels", "logits")  # of graphs too
+_OUTPUTS = (*OUTPUTS, "confidence")
 _PROGRAMS_KEPT = 32  # the weights, which most have in common, are on the device once
 
 
@@ -40,8 +41,10 @@ def segment(
     preprocess: Preprocess,
     image: jax.Array,
     output: str = "labels",
-) -> jax.Array:
+) -> jax.Array | tuple[jax.Array, jax.Array]:
     """Classes, uint8 `(b, h, w)`, or logits `(b, h, w, k)` of uint8 `(b, h, w, 3)`.
+
+    With `confidence` both classes and the softmax of the winner, uint8: 255 is 1.
 
     The picture is resized as `preprocess.input_scale` says. A size that the network
     does not take is padded at the bottom and right, and what comes out is cropped
@@ -49,7 +52,7 @@ def segment(
 
     Args:
         model, variables: from `deploy`, or the network that was trained.
-        output: "labels" or "logits".
+        output: "labels", "logits" or "confidence".
     """
     hw = h, w = preprocess.network_hw(*image.shape[1:3])
     seen, resized = image, hw != image.shape[1:3]
@@ -63,7 +66,15 @@ def segment(
     y = model.apply(variables, x, train=False)[:, :h, :w]
     if resized:
         y = resize_bilinear(y, image.shape[1:3], align_corners=False)
+    if output == "confidence":
+        return jnp.argmax(y, -1).astype(jnp.uint8), _confidence(y)
     return jnp.argmax(y, -1).astype(jnp.uint8) if labels and y.ndim == 4 else y
+
+
+def _confidence(logits: jax.Array) -> jax.Array:
+    logits = logits.astype(jnp.float32)
+    below = logits - logits.max(-1, keepdims=True)
+    return jnp.round(255 / jnp.exp(below).sum(-1)).astype(jnp.uint8)
 
 
 class Predictor:
@@ -74,7 +85,8 @@ class Predictor:
     Sizes that are the same once padded have one program.
 
     Args:
-        output: "labels", or "logits" for float logits `(..., h, w, k)`.
+        output: "labels"; "logits" for float logits `(..., h, w, k)`; "confidence" for
+            labels and the softmax of each pixel's winner, uint8 where 255 is 1.
         how: the lowering; None is `deployed_lowering`'s.
         size_step: h and w are padded to multiples of it, a multiple of 8. With 8 a
             label map is that of the exact size. With more there are fewer programs for
@@ -92,8 +104,8 @@ class Predictor:
         how: Lowering | None = None,
         size_step: int = SIZE_MULTIPLE,
     ) -> None:
-        if output not in OUTPUTS:
-            raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}.")
+        if output not in _OUTPUTS:
+            raise ValueError(f"output must be one of {_OUTPUTS}, got {output!r}.")
         if size_step < SIZE_MULTIPLE or size_step % SIZE_MULTIPLE:
             raise ValueError(
                 f"size_step must be a multiple of {SIZE_MULTIPLE}, got {size_step}."
@@ -128,7 +140,7 @@ class Predictor:
             kept = self._weights[path] = jax.device_put(weight)
         return kept
 
-    def __call__(self, image: np.ndarray | jax.Array) -> jax.Array:
+    def __call__(self, image: np.ndarray | jax.Array) -> Any:
         """The label map; raises `ValueError` for anything but uint8 RGB."""
         fits = image.ndim in (3, 4) and image.shape[-1] == 3 and image.size
         if image.dtype != np.uint8 or not fits:
@@ -147,5 +159,5 @@ class Predictor:
             batch = pad(batch, [(0, 0), *more, (0, 0)], "edge")
         y = self.program(len(batch), *seen)(batch)
         if seen != hw:
-            y = y[:, :h, :w]
-        return y[0] if image.ndim == 3 else y
+            y = jax.tree.map(lambda part: part[:, :h, :w], y)
+        return jax.tree.map(lambda part: part[0], y) if image.ndim == 3 else y

@@ -13,6 +13,7 @@ from jaxseg.data.pictures import MAKER
 from jaxseg.files import write_whole
 
 _TEXT = ImageFont.load_default(size=14)
+OPACITY = 0.55  # of colours over a picture
 GRID_WIDTH = 1600  # pixels; three pictures of Cityscapes would be 6144
 _TITLES, _TITLE_HEIGHT = ("image", "truth", "prediction"), 24
 
@@ -23,12 +24,19 @@ def colourise(label: np.ndarray, table: ClassTable) -> np.ndarray:
 
 
 def overlay(
-    image: np.ndarray, label: np.ndarray, table: ClassTable, opacity: float = 0.55
+    image: np.ndarray, label: np.ndarray, table: ClassTable, opacity: float = OPACITY
 ) -> np.ndarray:
     """The picture under its coloured label map, uint8 `(h, w, 3)`; void stays as is."""
     coloured = image * (1 - opacity) + colourise(label, table) * opacity
     known = (label < len(table))[..., None]
     return np.where(known, coloured.round().astype(np.uint8), image)
+
+
+def mark_unsure(image: np.ndarray, unsure: np.ndarray) -> np.ndarray:
+    """The picture with white stripes where `unsure`, bool `(h, w)`."""
+    y, x = np.indices(unsure.shape)
+    striped = unsure & ((x + y) // 3 % 2 == 0)
+    return np.where(striped[..., None], np.uint8(255), image)
 
 
 def save_indexed(label: np.ndarray, table: ClassTable, path: Path) -> None:

@@ -15,8 +15,8 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy.predictor import Predictor
 from jaxseg.errors import UserError
 from jaxseg.inference import predict
+from jaxseg.inference.inputs import find_items
 from jaxseg.inference.pictures import grid, legend, overlay, save_indexed
-from jaxseg.inference.predict import find_pictures
 from jaxseg.models.layers import Network
 from jaxseg.ops import bfloat16_pays, compiler_options
 from tools.reliability.samples import unfinished_png
@@ -169,28 +169,31 @@ def test_anything_but_uint8_rgb_is_refused(predictor):
             predictor(wrong)
 
 
+class Bright:
+    """In place of `Segmenter`: class 1 where red is high, which is how sure it is."""
+
+    table = TABLE
+
+    def __init__(self, ckpt, step, size_step):
+        pass
+
+    def __call__(self, image):
+        return (image[..., 0] > 100).astype(np.uint8)
+
+    def labels_and_confidence(self, image):
+        return self(image), image[..., 0]
+
+
 @pytest.fixture
-def predicted(monkeypatch, tmp_path):
-    """Calls `predict_files` with a network that answers class 1 for bright pixels."""
+def predicted(monkeypatch):
+    """Calls `predict` with a network that answers class 1 for bright pixels."""
+    monkeypatch.setattr(predict, "Segmenter", Bright)
 
-    class Bright:
-        table, preprocess = TABLE, Preprocess()
+    def call(source, output, **more):
+        sources = source if isinstance(source, list) else [source]
+        return predict.predict("run", sources, output, **more)
 
-        def __init__(self, folder):
-            pass
-
-        def model(self):
-            return None
-
-        def variables(self, which):
-            return {}, 0
-
-    def predictor(*_, **__):
-        return lambda image: (image[..., 0] > 100).astype(np.uint8)
-
-    monkeypatch.setattr(predict, "Run", Bright)
-    monkeypatch.setattr(predict, "Predictor", predictor)
-    return lambda source, output: predict.predict_files("run", source, output)
+    return call
 
 
 def test_a_telephones_picture_is_answered_as_it_is_seen(predicted, tmp_path):
@@ -208,7 +211,7 @@ def test_a_telephones_picture_is_answered_as_it_is_seen(predicted, tmp_path):
 def test_what_it_wrote_is_neither_segmented_nor_kept(predicted, tmp_path):
     Image.new("RGB", (3, 2), "white").save(tmp_path / "a.png")
     for _ in range(2):
-        assert predicted(tmp_path, tmp_path) == [tmp_path / "a.png"]
+        assert predicted(tmp_path, tmp_path).pictures == 1
     names = ["a.png", "a_labels.png", "a_overlay.png", "legend.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     Image.new("RGB", (3, 2), "black").save(tmp_path / "a.png")
@@ -265,11 +268,13 @@ def test_pictures_without_pixels_are_refused(predictor):
 
 def test_pictures_that_are_not_there(tmp_path):
     with pytest.raises(UserError, match="no picture or folder"):
-        find_pictures(tmp_path / "x.png")
-    (tmp_path / "notes.txt").write_text("")
+        find_items([tmp_path / "x.png"])
+    (tmp_path / "notes.pdf").write_text("")
     with pytest.raises(UserError, match="holds no pictures"):
-        find_pictures(tmp_path)
+        find_items([tmp_path])
+    with pytest.raises(UserError, match="no picture's path fits"):
+        find_items([tmp_path / "*.png"])
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).write_text("")
     with pytest.raises(UserError, match="more than one picture called a"):
-        find_pictures(tmp_path)
+        find_items([tmp_path])

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from jaxseg.errors import UserError
 from jaxseg.evaluation.report import score_run
-from jaxseg.inference.predict import predict_files
+from jaxseg.inference.predict import predict
 from jaxseg.training.train import train
 from tools.reliability import short_dabnet, toy
 from tools.reliability.storm import ending
@@ -163,7 +163,7 @@ def _predict(data: Path, run: Path) -> tuple[Any, str]:
     out = run.parent / "predicted"
     shutil.rmtree(out, ignore_errors=True)
     with redirect_stderr(io.StringIO()) as warned:
-        predict_files(run, data / "images" / "val", out)
+        predict(run, [data / "images" / "val"], out)
     pictures = {p.name: p.read_bytes() for p in sorted(out.iterdir())}
     return pictures, warned.getvalue()
 

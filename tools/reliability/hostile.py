@@ -24,7 +24,7 @@ from jaxseg.data.loaders import resident_arrays
 from jaxseg.data.pictures import read_colours, read_indices, read_rgb
 from jaxseg.data.sources import Cityscapes, Folder
 from jaxseg.errors import UserError
-from jaxseg.inference.predict import find_pictures
+from jaxseg.inference.inputs import find_items
 from jaxseg.runs import Run
 from tools.reliability import samples, toy
 from tools.reliability.table import Row
@@ -199,7 +199,7 @@ def crafted(folder: Path, count: int) -> list[Row]:
     for name, (path, read) in samples.crafted(folder / "crafted").items():
         attempt(row, path, read, name)
     mixed = samples.write_odd_names(folder / "odd")
-    attempt(row, mixed, lambda: len(find_pictures(mixed)) > 0, "odd names")
+    attempt(row, mixed, lambda: len(find_items([mixed])) > 0, "odd names")
     return [row]
 
 

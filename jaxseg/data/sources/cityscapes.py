@@ -12,8 +12,7 @@ from jaxseg.data.pictures import is_foreign, list_pictures, read_indices, read_r
 from jaxseg.data.sources.base import check_sizes, describe_files, digest
 from jaxseg.errors import UserError
 
-# Label id of every train id: cityscapesscripts/helpers/labels.py.
-LABEL_IDS = (*(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23), *range(24, 29), 31, 32, 33)
+LABEL_IDS = CITYSCAPES.values
 _HIGHEST = 33
 _TRAIN_IDS = np.full(256, VOID, np.uint8)
 _TRAIN_IDS[list(LABEL_IDS)] = range(len(LABEL_IDS))

@@ -168,8 +168,10 @@ def _understood(described: Mapping[str, Any]) -> Description:
         raise ValueError(f"colours: there is no class {unknown[0]!r}.")
     if in_colours:
         shown = {n: _colour(values[0]) for n, values in of_class.items()} | shown
+    first = () if in_colours else tuple(_value(v[0]) for v in of_class.values())
+    values = first if first != tuple(range(len(first))) else ()
     return Description(
-        ClassTable(tuple(of_class), palette(list(of_class), shown)),
+        ClassTable(tuple(of_class), palette(list(of_class), shown), values=values),
         in_colours,
         ids,
         void_others,

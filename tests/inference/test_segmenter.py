@@ -1,0 +1,71 @@
+"""`jaxseg.load`: a picture of any kind in, labels with their meaning out."""
+
+import subprocess
+import sys
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxseg
+from jaxseg.data.classes import CAMVID
+from jaxseg.data.preprocess import Preprocess
+from jaxseg.deploy.predictor import Predictor
+from jaxseg.errors import UserError
+from jaxseg.models.layers import Network
+
+SHIPPED = "liteseg_mobilenet-camvid"
+
+
+class Echo(Network):
+    """A network whose logits are its input."""
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        return image
+
+
+@pytest.mark.parametrize("input_scale", [1.0, 0.5])
+def test_confidence_is_the_softmax_of_the_winner(input_scale):
+    image = np.random.default_rng(0).integers(0, 256, (2, 10, 14, 3), dtype=np.uint8)
+    preprocess = Preprocess((9.0, 99.0, 0.0), (60.0, 30.0, 50.0), input_scale)
+    logits = np.asarray(Predictor(Echo(), {}, preprocess, "logits")(image), np.float64)
+    labels, confidence = Predictor(Echo(), {}, preprocess, "confidence")(image)
+    expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    assert confidence.dtype == np.uint8 and confidence.shape == (2, 10, 14)
+    np.testing.assert_allclose(confidence, 255 * expected.max(-1), atol=0.51)
+    np.testing.assert_array_equal(labels, logits.argmax(-1))
+
+
+def test_pictures_of_all_kinds_are_one_picture(tmp_path):
+    segment = jaxseg.load(SHIPPED)
+    assert segment.classes == CAMVID.names and segment.palette == CAMVID.palette
+    assert "mean IoU, camvid val, 480x360" in segment.protocol
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    label = segment(image)
+    assert isinstance(label, np.ndarray) and label.dtype == np.uint8
+    assert label.shape == (64, 64) and len(np.unique(label)) > 1
+    Image.fromarray(image).save(tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = Image.fromarray(image).transpose(Image.Transpose.ROTATE_180)
+    turned.save(tmp_path / "b.png", exif=exif)
+    same = [jnp.asarray(image), Image.fromarray(image), tmp_path / "a.png"]
+    same += [str(tmp_path / "b.png"), Image.open(tmp_path / "b.png")]
+    for picture in same:
+        np.testing.assert_array_equal(segment(picture), label)
+    colours = np.array(CAMVID.palette)[label]
+    mixed = segment.overlay(tmp_path / "a.png", opacity=1)
+    np.testing.assert_array_equal(mixed, colours)
+
+
+def test_a_run_that_is_not_there():
+    with pytest.raises(UserError, match=f"ship: .*{SHIPPED}"):
+        jaxseg.load("nowhere")
+
+
+def test_importing_jaxseg_imports_nothing_else():
+    code = "import sys, jaxseg; assert not {'jax', 'numpy', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
