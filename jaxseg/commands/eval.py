@@ -18,6 +18,9 @@ _STEP = flags.DEFINE_string("step", "best", "best, last or a step")
 _DATA_DIR = flags.DEFINE_string(
     "data-dir", None, "where the data lie, if not where they lay in training"
 )
+_TTA = flags.DEFINE_string(
+    "tta", None, "average over views: flip, or scales as 0.75,1,1.25,flip"
+)
 _SUBMIT = flags.DEFINE_string("submit", None, "write label ids to this zip file")
 _JSON = flags.DEFINE_string("json", None, "also write the scores to this file")
 
@@ -26,6 +29,7 @@ def main() -> None:
     runtime.setup()
     from rich.console import Console
 
+    from jaxseg.evaluation.averaging import views
     from jaxseg.evaluation.report import print_scores, score_run, write_json
     from jaxseg.evaluation.submission import shortfall, write_submission
 
@@ -37,7 +41,8 @@ def main() -> None:
         if too_few := shortfall(_SPLIT.value, count):
             print(too_few)
         return
-    result = score_run(_CKPT.value, _SPLIT.value, step, _DATA_DIR.value)
+    seen = views(_TTA.value)
+    result = score_run(_CKPT.value, _SPLIT.value, step, _DATA_DIR.value, seen)
     print_scores(result, Console())
     if _JSON.value:
         write_json(result, _JSON.value)

@@ -30,9 +30,9 @@ class Preprocess:
                 f"preprocess takes three means and three positive scales (RGB), got "
                 f"mean={self.mean}, std={self.std}."
             )
-        if not 0 < self.input_scale <= 1:
+        if not 0 < self.input_scale <= 4:
             raise ValueError(
-                "preprocess.input_scale must be above 0 and at most 1, got "
+                "preprocess.input_scale must be above 0 and at most 4, got "
                 f"{self.input_scale}."
             )
 

@@ -15,11 +15,12 @@ from jaxseg.data.classes import VOID, ClassTable
 from jaxseg.data.loaders import Loader
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Folder, Source
-from jaxseg.deploy.predictor import deploy, segment
+from jaxseg.evaluation.averaging import Views
 from jaxseg.evaluation.scores import Scores, confusion_matrix
 from jaxseg.ops import compiler_options, deployed_lowering, lowering
 
 SEEN = ", SEEN IN TRAINING"
+SINGLE = Views()
 
 
 class Evaluator:
@@ -29,6 +30,7 @@ class Evaluator:
         model, preprocess: of the recipe; the network is scored as it is deployed.
         table: the classes.
         batch_size: rounded up to a multiple of the devices.
+        views: how often the network sees a picture.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class Evaluator:
         preprocess: Preprocess,
         table: ClassTable,
         batch_size: int,
+        views: Views = SINGLE,
     ) -> None:
+        self._views = views
         self._model, self._preprocess, self._table = model, preprocess, table
         self._batch_size = devices.round_up(batch_size)
 
@@ -48,7 +52,7 @@ class Evaluator:
         @partial(jax.jit, static_argnums=0, compiler_options=options)
         def count(deployed, variables, batch, real):
             with lowering(deployed_lowering()):
-                found = segment(deployed, variables, preprocess, batch["image"])
+                found = views.segment(deployed, variables, preprocess, batch["image"])
             label = jnp.where(real[:, None, None], batch["label"], VOID)
             return confusion_matrix(found, label, len(table))
 
@@ -60,7 +64,7 @@ class Evaluator:
         )
         def found(deployed, variables, image):
             with lowering(deployed_lowering()):
-                return segment(deployed, variables, preprocess, image)
+                return views.segment(deployed, variables, preprocess, image)
 
         self._count, self._found = count, found
 
@@ -81,7 +85,7 @@ class Evaluator:
         """
         variables = jax.device_get(variables)
         with lowering(deployed_lowering()):
-            deployed, variables = deploy(
+            deployed, variables = self._views.deploy(
                 self._model, variables, self._preprocess, loader.hw
             )
         variables = devices.replicate(variables)
@@ -124,7 +128,12 @@ def true_labels(source: Source, split: str) -> Callable[[str], np.ndarray] | Non
 
 
 def protocol(
-    source: Source, split: str, step: int, train_split: str, preprocess: Preprocess
+    source: Source,
+    split: str,
+    step: int,
+    train_split: str,
+    preprocess: Preprocess,
+    views: Views = SINGLE,
 ) -> str:
     """The line that a figure is meaningless without."""
     h, w = source.hw
@@ -136,7 +145,7 @@ def protocol(
         size += f" from an input of {seen_w}x{seen_h}"
     line = (
         f"{source.name} {split}, {size}, {len(source.table)} "
-        f"classes, void ignored, mean over classes that occur, single scale, no flip, "
+        f"classes, void ignored, mean over classes that occur, {views}, "
         f"step {step}"
     )
     return line + (SEEN if is_seen(split, train_split) else "")

@@ -13,8 +13,9 @@ from rich.table import Table
 from jaxseg.data.loaders import load_split
 from jaxseg.data.sources import check_split
 from jaxseg.errors import UserError
+from jaxseg.evaluation.averaging import Views
 from jaxseg.evaluation.data import source_of
-from jaxseg.evaluation.evaluate import Evaluator, protocol, true_labels
+from jaxseg.evaluation.evaluate import SINGLE, Evaluator, protocol, true_labels
 from jaxseg.files import write_whole
 from jaxseg.runs import Run
 
@@ -24,12 +25,14 @@ def score_run(
     split: str = "val",
     which: str | int = "best",
     data_dir: str | None = None,
+    views: Views = SINGLE,
 ) -> dict[str, Any]:
     """Scores a checkpoint of the run in `ckpt` on a split of the data it was made for.
 
     Args:
         which: `best`, `last` or a step.
         data_dir: where the data lie, if not where they lay in training.
+        views: how often the network sees a picture.
 
     Returns:
         `step`, `protocol`, `miou`, `pixel_accuracy`, `class_iou` (None: never seen),
@@ -47,7 +50,7 @@ def score_run(
     variables, step = run.variables(which)
     loader = load_split(source, split, data["loader"])
     batch_size = config["train"]["eval_batch_size"]
-    evaluator = Evaluator(run.model(), run.preprocess, run.table, batch_size)
+    evaluator = Evaluator(run.model(), run.preprocess, run.table, batch_size, views)
     scores = evaluator(
         variables,
         loader,
@@ -56,7 +59,7 @@ def score_run(
         ),
         true_labels(source, split),
     )
-    line = protocol(source, split, step, data["train_split"], run.preprocess)
+    line = protocol(source, split, step, data["train_split"], run.preprocess, views)
     return {"step": step, "protocol": line, **scores.as_dict()}
 
 

