@@ -10,7 +10,7 @@
 
   python train.py --config configs/esnet.py:cityscapes --init-from runs/esnet-coarse \\
       --workdir runs/esnet-fine
-      starts from another run's weights, or from others' files; see the README
+      starts from another run's weights, or from others' files; see docs/weights.md
 
 The same command again goes on where it stopped. SIGTERM and SIGHUP save and exit with
 0, Ctrl-C with 130. All local devices are used; --distributed joins several processes.

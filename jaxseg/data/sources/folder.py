@@ -62,7 +62,7 @@ class Folder:
                 raise UserError(
                     f"folder: there is no {self._files[0]}; write one with the classes "
                     "of your label images, e.g.  classes: {road: 1, grass: 2}  (see "
-                    f"the README). Taken without one are {READ}."
+                    f"docs/data.md). Taken without one are {READ}."
                     f"{of_another_tool(root)}"
                 )
             self._description = read_description(self._files[0])
