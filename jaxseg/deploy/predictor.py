@@ -141,7 +141,10 @@ class Predictor:
         return kept
 
     def __call__(self, image: np.ndarray | jax.Array) -> Any:
-        """The label map; raises `ValueError` for anything but uint8 RGB."""
+        """The label map; raises `ValueError` for anything but uint8 RGB.
+
+        A JAX array; of NumPy, for a picture of NumPy whose size is padded.
+        """
         fits = image.ndim in (3, 4) and image.shape[-1] == 3 and image.size
         if image.dtype != np.uint8 or not fits:
             raise ValueError(
@@ -159,5 +162,7 @@ class Predictor:
             batch = pad(batch, [(0, 0), *more, (0, 0)], "edge")
         y = self.program(len(batch), *seen)(batch)
         if seen != hw:
+            if isinstance(batch, np.ndarray):  # JAX would compile a slice for each size
+                y = jax.tree.map(np.asarray, y)
             y = jax.tree.map(lambda part: part[:, :h, :w], y)
         return jax.tree.map(lambda part: part[0], y) if image.ndim == 3 else y
