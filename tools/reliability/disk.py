@@ -101,7 +101,8 @@ def _fill(
             row.add("unnoticed", f"did not go on ({again}): {text.strip()[-300:]}")
             return row
         row.add("detected")
-        row.note = f"“{last}”; with room the same command ended with 0"
+        said = last.replace(f"{folder}/", "")
+        row.note = f"“{said}”; with room the same command ended with 0"
         if before is not None:
             row.note += f", from step {before}"
     return row
