@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "trains a network",
     "eval": "scores a run",
     "predict": "segments pictures and videos",
+    "export": "writes a network for other runtimes, checked",
     "benchmark": "times the networks, beside other runtimes",
     "doctor": "looks this machine over",
 }

@@ -1,6 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -21,3 +24,36 @@ def write_whole(path: Path, content: bytes | str) -> None:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside `target`, which takes its name when the block ends well.
+
+    What `target` was until then is removed last; where anything fails before, also
+    Ctrl-C, it stays as it was and the new folder goes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    older = target.with_name(f".{target.name}.{os.getpid()}.older")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        for path in unfinished.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        try:
+            if target.exists():
+                target.rename(older)
+            unfinished.rename(target)
+        except BaseException:
+            if older.exists() and not target.exists():
+                older.rename(target)
+            raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(older, ignore_errors=True)

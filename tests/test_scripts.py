@@ -221,7 +221,7 @@ def test_a_step_and_a_split_that_are_not_there(trained):
 
 
 @pytest.mark.parametrize(
-    "script", ["train.py", "eval.py", "predict.py", "benchmark.py"]
+    "script", ["train.py", "eval.py", "predict.py", "export.py", "benchmark.py"]
 )
 def test_help_shows_a_command_to_copy(script):
     _, out, _ = run(script, "--help")

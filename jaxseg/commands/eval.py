@@ -6,13 +6,18 @@ void never counted. The checkpoint scored is the one with the best validation me
 
   python eval.py --ckpt runs/dabnet --split test --submit out.zip
       writes label ids for the Cityscapes server in place of scoring
+  python eval.py --ckpt out/ --data-dir PATH
+      scores what export.py wrote, run by its own engine
 """
 
 from absl import flags
 
 from jaxseg import cli, runtime
+from jaxseg.errors import UserError
 
-_CKPT = flags.DEFINE_string("ckpt", None, "the run's folder", required=True)
+_CKPT = flags.DEFINE_string(
+    "ckpt", None, "the run's folder, or an exported network", required=True
+)
 _SPLIT = flags.DEFINE_string("split", "val", "a split, such as train, val or test")
 _STEP = flags.DEFINE_string("step", "best", "best, last or a step")
 _DATA_DIR = flags.DEFINE_string(
@@ -29,11 +34,16 @@ def main() -> None:
     runtime.setup()
     from rich.console import Console
 
+    from jaxseg.deploy.engines import is_exported
     from jaxseg.evaluation.averaging import views
+    from jaxseg.evaluation.exported import score_export
     from jaxseg.evaluation.report import print_scores, score_run, write_json
     from jaxseg.evaluation.submission import shortfall, write_submission
 
     step = cli.step_name(_STEP.value)
+    exported = is_exported(_CKPT.value)
+    if exported and (_SUBMIT.value or _TTA.value or flags.FLAGS["step"].present):
+        raise UserError("--submit, --tta and --step are for runs, not for exports.")
     if _SUBMIT.value:
         where = _CKPT.value, _SPLIT.value, step, _DATA_DIR.value
         count = write_submission(*where, _SUBMIT.value)
@@ -41,8 +51,11 @@ def main() -> None:
         if too_few := shortfall(_SPLIT.value, count):
             print(too_few)
         return
-    seen = views(_TTA.value)
-    result = score_run(_CKPT.value, _SPLIT.value, step, _DATA_DIR.value, seen)
+    if exported:
+        result = score_export(_CKPT.value, _SPLIT.value, _DATA_DIR.value)
+    else:
+        seen = views(_TTA.value)
+        result = score_run(_CKPT.value, _SPLIT.value, step, _DATA_DIR.value, seen)
     print_scores(result, Console())
     if _JSON.value:
         write_json(result, _JSON.value)

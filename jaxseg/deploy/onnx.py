@@ -29,7 +29,7 @@ def export_onnx(
     hw: Pair,
     output: str = "labels",
     join_pairs: bool = False,
-    batch: int = 1,
+    batch: int | None = 1,
     trainable: bool = False,
 ) -> "ModelProto":
     """The program of `Predictor` for pictures of `hw`, as an ONNX model.
@@ -42,7 +42,7 @@ def export_onnx(
         output: "labels" or "logits".
         join_pairs: make one convolution, and the sum with a map of biases, of each of
             FDDWNet's depthwise pairs. OpenVINO is faster so, onnxruntime slower.
-        batch: b, the number of pictures in a call.
+        batch: b, the number of pictures in a call; None leaves it open.
         trainable: export the network as it is trained, not folded: batch norms and
             PReLU are nodes of their own, which frameworks that train can convert. Of
             dropout, and of each norm's eps, the graph knows nothing.
@@ -58,9 +58,9 @@ def export_onnx(
             model, variables = deploy(model, variables, preprocess, hw)
         closed = jax.make_jaxpr(
             lambda image: segment(model, variables, preprocess, image, output)
-        )(jax.ShapeDtypeStruct((batch, *hw, 3), jnp.uint8))
+        )(jax.ShapeDtypeStruct((batch or 1, *hw, 3), jnp.uint8))
 
-    graph = Graph(trainable)
+    graph = Graph(trainable, open_batch=batch is None)
     pixels = graph.add("Cast", "image", to=_DTYPES[np.dtype(np.float32)])
     pixels = graph.add("Transpose", pixels, perm=(0, 3, 1, 2))
     (result,) = _translate(graph, closed.jaxpr, closed.consts, [pixels])
@@ -70,7 +70,7 @@ def export_onnx(
     graph.merge()
 
     name = type(model).__name__
-    return graph.model(name, (batch, *hw, 3), output, closed.out_avals[0])
+    return graph.model(name, (batch or 1, *hw, 3), output, closed.out_avals[0])
 
 
 # ONNX's numbers for the dtypes that images, maps and labels have.
@@ -223,6 +223,16 @@ def _pad_edge(graph, eqn, x):
     return graph.add("Pad", x, pads, mode="edge") if pads.any() else x
 
 
+def _sizes(graph: Graph, eqn: JaxprEqn, x: str) -> Value:
+    """The result's shape, in ONNX's order; of an open batch, with that of `x`."""
+    shape = _by_axis(_out(eqn))
+    if not graph.open_batch:
+        return shape
+    first, second = np.array([0]), np.array([1])
+    batch = graph.add("Slice", graph.add("Shape", x), first, second)
+    return graph.add("Concat", batch, shape[1:], axis=0)
+
+
 def _resize(how: str) -> Rule:
     kind = dict(mode="linear", coordinate_transformation_mode=how)
 
@@ -230,7 +240,7 @@ def _resize(how: str) -> Rule:
         if _in(eqn) == _out(eqn):
             return x
         # The sizes are given, regions of interest and scales are not.
-        return graph.add("Resize", x, "", "", _by_axis(_out(eqn)), **kind)
+        return graph.add("Resize", x, "", "", _sizes(graph, eqn, x), **kind)
 
     return rule
 
@@ -270,7 +280,10 @@ def _reshape(graph, eqn, x):
     # What is behind h and w comes before them, but stays together.
     if _in(eqn)[:3] != _out(eqn)[:3]:
         raise ValueError(f"the ONNX export can reshape channels only: {eqn}")
-    return graph.add("Reshape", x, _by_axis(_out(eqn)))
+    shape = _by_axis(_out(eqn))
+    if graph.open_batch:
+        shape[0] = 0  # ONNX's sign for the input's own
+    return graph.add("Reshape", x, shape)
 
 
 def _transpose(graph, eqn, x):

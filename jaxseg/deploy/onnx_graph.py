@@ -39,10 +39,11 @@ class Graph:
         constants: with their axes as ONNX has them, by name.
         scope: the part of the network that comes next, for the names of its nodes.
         trainable: whether the graph is of a network as it is trained.
+        open_batch: whether the first axis, 1 in the trace, may be any number.
     """
 
-    def __init__(self, trainable: bool = False) -> None:
-        self.trainable = trainable
+    def __init__(self, trainable: bool = False, open_batch: bool = False) -> None:
+        self.trainable, self.open_batch = trainable, open_batch
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.scope = ""
@@ -109,8 +110,13 @@ class Graph:
         from onnx import helper, numpy_helper
 
         kind = helper.np_dtype_to_tensor_dtype(aval.dtype)
-        inputs = helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, image)
-        outputs = helper.make_tensor_value_info(output, kind, aval.shape)
+        shapes = [
+            ("b", *shape[1:]) if self.open_batch else shape
+            for shape in (image, aval.shape)
+        ]
+        uint8 = onnx.TensorProto.UINT8
+        inputs = helper.make_tensor_value_info("image", uint8, shapes[0])
+        outputs = helper.make_tensor_value_info(output, kind, shapes[1])
         read = {name for node in self.nodes for name in node.inputs}
         nodes = [
             helper.make_node(n.op, n.inputs, n.outputs, n.outputs[0], **n.attributes)

@@ -1,5 +1,8 @@
 """The data that a run is scored on: where they lie, and whether they are its own."""
 
+from pathlib import Path
+
+from jaxseg.data.classes import ClassTable
 from jaxseg.data.sources import Source, data_folder, open_source
 from jaxseg.errors import UserError
 from jaxseg.runs import Run
@@ -12,21 +15,37 @@ def source_of(run: Run, data_dir: str | None = None) -> Source:
         UserError: it is not there, or its classes are not those of the run.
     """
     data = run.record["config"]["data"]
-    name = data["name"]
+    return open_trained_on(run.folder, data["name"], data["dir"], run.table, data_dir)
+
+
+def open_trained_on(
+    what: Path, name: str, lay: str, table: ClassTable, data_dir: str | None
+) -> Source:
+    """The data set that `what` was trained on, a run or an export of one.
+
+    Args:
+        name: the data set's, one of `SOURCES`.
+        lay: its folder in training, "" where it is looked for by itself.
+        table: the classes in training.
+        data_dir: the folder where it lies now, if that is another one.
+
+    Raises:
+        UserError: it is not there, or its classes are not those of the training.
+    """
     if name == "streets":  # drawn, wherever one looks
         return open_source(name)
-    where = data["dir"] if data_dir is None else data_dir
+    where = lay if data_dir is None else data_dir
     folder = data_folder(name, where)
     if data_dir is None and not folder.exists():
         raise UserError(
-            f"{run.folder} was trained on {name} in {folder}, which is not there; say "
+            f"{what} was trained on {name} in {folder}, which is not there; say "
             "where the data lie now with --data-dir."
         )
     source = open_source(name, where)
-    was, now = run.table.names, source.table.names
+    was, now = table.names, source.table.names
     if was != now:
         raise UserError(
-            f"{run.folder} was trained on other classes than {folder} has: "
+            f"{what} was trained on other classes than {folder} has: "
             f"{_difference(was, now)}. Scores would mean nothing; put back the "
             "description of the classes that it was trained with, or give the folder "
             "that has it with --data-dir."

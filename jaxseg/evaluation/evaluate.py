@@ -104,11 +104,11 @@ class Evaluator:
             found = np.asarray(self._found(deployed, variables, batch["image"]))
             for index, prediction in zip(indices[number][real], found):
                 label = truth(loader.ids[index])
-                total += _count_at_size_of(label, prediction, len(self._table))
+                total += count_at_size_of(label, prediction, len(self._table))
         return Scores(total, self._table)
 
 
-def _count_at_size_of(label: np.ndarray, prediction: np.ndarray, k: int) -> np.ndarray:
+def count_at_size_of(label: np.ndarray, prediction: np.ndarray, k: int) -> np.ndarray:
     """`confusion_matrix` of a prediction that is first resized to the label's size."""
     wh = label.shape[::-1]
     resized = Image.fromarray(prediction).resize(wh, Image.Resampling.NEAREST)

@@ -86,6 +86,18 @@ def test_any_size_and_scale_of_the_picture():
     assert nodes["Resize"] == 2 and nodes["Pad"] == 1 and nodes["Slice"] == 1
 
 
+@pytest.mark.parametrize("name", models.names())
+def test_an_open_batch_computes_what_a_fixed_one_does(name):
+    model, hw = models.create(name, num_classes=3), (21, 40)
+    preprocess = Preprocess(MEAN, STD, input_scale=0.9)
+    arguments = model, draw_weights(model), preprocess, hw
+    images = np.concatenate([picture(hw), 255 - picture(hw), picture(hw)])
+    wanted = run(export_onnx(*arguments, "logits", batch=3), images)
+    exported = export_onnx(*arguments, "logits", batch=None)
+    same(run(exported, images), wanted, relative=1e-5)
+    same(run(exported, images[:1]), wanted[:1], relative=1e-5)
+
+
 def test_pairs_are_joined_on_request():
     model = models.create("fddwnet", num_classes=3)
     variables, image = draw_weights(model), picture((16, 24))
