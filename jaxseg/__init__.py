@@ -15,14 +15,18 @@ __version__ = "0.1.0"
 
 
 def load(
-    ckpt: "str | os.PathLike", step: str | int = "best", size_step: int = 8
+    ckpt: "str | os.PathLike",
+    step: str | int = "best",
+    size_step: int = 8,
+    runtime: str = "xla",
 ) -> "Segmenter":
-    """A `jaxseg.inference.segmenter.Segmenter` of a run or of weights that ship.
+    """A `jaxseg.inference.segmenter.Segmenter` of a trained network.
 
     Args:
-        ckpt: a run's folder, or a name such as "liteseg_mobilenet-camvid".
+        ckpt: a run's folder, a name such as "liteseg_mobilenet-camvid", or an export.
         step: "best" by validation, "last", or a number.
         size_step: pictures are padded to multiples of it, a multiple of 8.
+        runtime: "xla", "onnxruntime", "openvino", or "auto" for the fastest here.
 
     Raises:
         jaxseg.errors.UserError: there is no such run, or it cannot be read.
@@ -30,4 +34,4 @@ def load(
     # Not above: importing jaxseg takes no time, and nothing of JAX.
     from jaxseg.inference.segmenter import Segmenter
 
-    return Segmenter(ckpt, step, size_step)
+    return Segmenter(ckpt, step, size_step, runtime)

@@ -27,7 +27,7 @@ from jaxseg import cli, runtime
 from jaxseg.errors import UserError
 
 _CKPT = flags.DEFINE_string(
-    "ckpt", None, "a run's folder, or the name of weights that ship", required=True
+    "ckpt", None, "a run's folder, weights that ship, or an export", required=True
 )
 _INPUT = flags.DEFINE_multi_string(
     "input", None, "what to segment, see above", required=True
@@ -63,6 +63,9 @@ _TILES = flags.DEFINE_string(
 _SHARD = flags.DEFINE_string(
     "shard", None, "I/N: every N-th picture from I on, 0 to N - 1, but those done"
 )
+_RUNTIME = flags.DEFINE_string(
+    "runtime", "xla", "xla, onnxruntime, openvino, or auto: the fastest for the first"
+)
 _SIZE_STEP = flags.DEFINE_integer(
     "size-step", 8, "pad pictures to multiples of this, itself a multiple of 8"
 )
@@ -92,10 +95,13 @@ def main() -> None:
         tiles=_tiles(),
         shard=_shard(),
         shares=_JSON.value,
+        runtime=_RUNTIME.value,
         progress=_bar,
     )
     before = f", {done.there} had been before" if done.there else ""
     print(f"{done.pictures} segmented{before}, in {_OUTPUT.value}")
+    if _RUNTIME.value == "auto" and done.pictures:
+        print(f"By {done.runtime}.")
     if done.pictures:
         print(f"Of the time: {done.busy.shares()} (side by side).")
 

@@ -130,6 +130,17 @@ def read_colours(file: Path | IO[bytes], name: object) -> np.ndarray:
     return _as_rgb(_load_label(file, name))
 
 
+def resized(
+    image: np.ndarray,
+    hw: tuple[int, int],
+    how: Image.Resampling = Image.Resampling.BILINEAR,
+) -> np.ndarray:
+    """A picture or a label map at another size."""
+    if image.shape[:2] == hw:
+        return image
+    return np.asarray(Image.fromarray(image).resize(hw[::-1], how))
+
+
 def pack(colours: np.ndarray) -> np.ndarray:
     """int32 `(...)`, 0xRRGGBB, of uint8 `(..., 3)`."""
     return colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)

@@ -145,24 +145,37 @@ class Predictor:
 
         A JAX array; of NumPy, for a picture of NumPy whose size is padded.
         """
-        fits = image.ndim in (3, 4) and image.shape[-1] == 3 and image.size
-        if image.dtype != np.uint8 or not fits:
-            raise ValueError(
-                "a picture must be uint8 (h, w, 3) or (b, h, w, 3) with at least one "
-                f"pixel, got {image.dtype} {image.shape}."
-            )
-        batch = image[None] if image.ndim == 3 else image
-        hw = h, w = batch.shape[1:3]
-        seen = hw
-        if self._preprocess.network_hw(h, w) == hw:  # else it depends on the exact size
-            seen = padded_hw(hw, self._size_step)
-        if seen != hw:
-            pad = np.pad if isinstance(batch, np.ndarray) else jnp.pad
-            more = [(0, to - n) for n, to in zip(hw, seen)]
-            batch = pad(batch, [(0, 0), *more, (0, 0)], "edge")
-        y = self.program(len(batch), *seen)(batch)
-        if seen != hw:
-            if isinstance(batch, np.ndarray):  # JAX would compile a slice for each size
-                y = jax.tree.map(np.asarray, y)
-            y = jax.tree.map(lambda part: part[:, :h, :w], y)
-        return jax.tree.map(lambda part: part[0], y) if image.ndim == 3 else y
+        return call_padded(self.program, self._preprocess, self._size_step, image)
+
+
+def call_padded(
+    program: Callable[[int, int, int], Callable[[Any], Any]],
+    preprocess: Preprocess,
+    size_step: int,
+    image: np.ndarray | jax.Array,
+) -> Any:
+    """Calls `program(b, h, w)` with `image`, padded, and crops what it returns.
+
+    Pictures that `preprocess` resizes are not padded here: their size matters.
+    """
+    fits = image.ndim in (3, 4) and image.shape[-1] == 3 and image.size
+    if image.dtype != np.uint8 or not fits:
+        raise ValueError(
+            "a picture must be uint8 (h, w, 3) or (b, h, w, 3) with at least one "
+            f"pixel, got {image.dtype} {image.shape}."
+        )
+    batch = image[None] if image.ndim == 3 else image
+    hw = h, w = batch.shape[1:3]
+    seen = hw
+    if preprocess.network_hw(h, w) == hw:
+        seen = padded_hw(hw, size_step)
+    if seen != hw:
+        pad = np.pad if isinstance(batch, np.ndarray) else jnp.pad
+        more = [(0, to - n) for n, to in zip(hw, seen)]
+        batch = pad(batch, [(0, 0), *more, (0, 0)], "edge")
+    y = program(len(batch), *seen)(batch)
+    if seen != hw:
+        if isinstance(batch, np.ndarray):  # JAX would compile a slice for each size
+            y = jax.tree.map(np.asarray, y)
+        y = jax.tree.map(lambda part: part[:, :h, :w], y)
+    return jax.tree.map(lambda part: part[0], y) if image.ndim == 3 else y

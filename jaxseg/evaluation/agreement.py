@@ -11,6 +11,7 @@ from flax import linen as nn
 from PIL import Image
 
 from jaxseg.data.classes import ClassTable
+from jaxseg.data.pictures import resized
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source
 from jaxseg.deploy.apart import Apart
@@ -73,15 +74,6 @@ def _spread(
     for index in sorted(set(np.linspace(0, len(ids) - 1, PICTURES).astype(int))):
         image, label = source.read(split, ids[index])
         yield resized(image, hw), resized(label, hw, Image.Resampling.NEAREST)
-
-
-def resized(
-    image: np.ndarray, hw: Pair, how: Image.Resampling = Image.Resampling.BILINEAR
-) -> np.ndarray:
-    """A picture or a label map at another size."""
-    if image.shape[:2] == hw:
-        return image
-    return np.asarray(Image.fromarray(image).resize(hw[::-1], how))
 
 
 def as_trained(

@@ -13,13 +13,13 @@ from typing import Any
 
 from jaxseg import __version__, models
 from jaxseg.deploy.engines import FILES
+from jaxseg.deploy.exported import REPORT, REPORT_FORMAT
 from jaxseg.deploy.formats import FORMATS, Job, check_format, write
 from jaxseg.deploy.predictor import OUTPUTS
 from jaxseg.deploy.script import script
 from jaxseg.errors import UserError
 from jaxseg.evaluation.agreement import as_trained, compare, pictures_for
 from jaxseg.evaluation.card import card, terms_of
-from jaxseg.evaluation.exported import REPORT, REPORT_FORMAT
 from jaxseg.files import whole_folder
 from jaxseg.models import SIZE_LEAST
 from jaxseg.ops import Pair

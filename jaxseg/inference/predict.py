@@ -32,11 +32,13 @@ class Done:
     Attributes:
         pictures: how many were segmented.
         there: how many of the shard had been segmented before.
+        runtime: see `Segmenter`.
         busy: how long reading, computing and writing took.
     """
 
     pictures: int = 0
     there: int = 0
+    runtime: str = ""
     busy: Busy = field(default_factory=Busy)
 
 
@@ -50,6 +52,7 @@ def predict(
     tiles: tuple[int, int] | None = None,
     shard: tuple[int, int] | None = None,
     shares: str | os.PathLike | None = None,
+    runtime: str = "xla",
     progress: Progress = lambda items, total: items,
 ) -> Done:
     """Segments pictures, each at its own size, or a video.
@@ -59,7 +62,7 @@ def predict(
     them, and never segmented. Of a video it may be a video, whose frames are overlays.
 
     Args:
-        ckpt, which: see `Segmenter`.
+        ckpt, which, runtime: see `Segmenter`.
         sources: see `find_items`, or one video, `camera:0` or address of a stream.
         size_step: see `Predictor`.
         tiles: height and width of tiles for pictures that are larger; see `Tiled`.
@@ -78,7 +81,8 @@ def predict(
     folder, done = Path(output).expanduser(), Done()
     video = _video(sources, folder)
     items = [] if video else _items(sources, folder, wanted, shard, done)
-    job = _Job(Segmenter(ckpt, which, size_step), folder, wanted, tiles, done)
+    segmenter = Segmenter(ckpt, which, size_step, runtime)
+    job = _Job(segmenter, folder, wanted, tiles, done)
     try:
         if video:
             job.frames(video, progress)
@@ -94,6 +98,7 @@ def predict(
             f"{len(job.unreadable)} of {len(items)} pictures could not be read, the "
             f"others are in {folder}. {' '.join(job.unreadable[:5])}"
         )
+    done.runtime = segmenter.runtime
     return done
 
 

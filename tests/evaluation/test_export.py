@@ -17,13 +17,14 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import open_source
 from jaxseg.deploy import formats
 from jaxseg.deploy.engines import FILES
+from jaxseg.deploy.exported import open_export
 from jaxseg.deploy.formats import FORMATS, check_format
 from jaxseg.deploy.predictor import Predictor
 from jaxseg.errors import UserError
 from jaxseg.evaluation import export
 from jaxseg.evaluation.agreement import Unequal
 from jaxseg.evaluation.export import export_run, parse_size
-from jaxseg.evaluation.exported import open_export, score_export
+from jaxseg.evaluation.exported import score_export
 from jaxseg.evaluation.report import score_run
 from jaxseg.runs import Run, describe
 from tools.reliability import short_dabnet, toy

@@ -172,9 +172,9 @@ def test_anything_but_uint8_rgb_is_refused(predictor):
 class Bright:
     """In place of `Segmenter`: class 1 where red is high, which is how sure it is."""
 
-    table = TABLE
+    table, runtime = TABLE, "xla"
 
-    def __init__(self, ckpt, step, size_step):
+    def __init__(self, ckpt, step, size_step, runtime):
         pass
 
     def __call__(self, image):

@@ -1,7 +1,9 @@
 """`jaxseg.load`: a picture of any kind in, labels with their meaning out."""
 
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,10 +12,11 @@ import pytest
 from PIL import Image
 
 import jaxseg
-from jaxseg.data.classes import CAMVID
+from jaxseg.data.classes import CAMVID, ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy.predictor import Predictor
 from jaxseg.errors import UserError
+from jaxseg.inference import segmenter
 from jaxseg.models.layers import Network
 
 SHIPPED = "liteseg_mobilenet-camvid"
@@ -59,6 +62,43 @@ def test_pictures_of_all_kinds_are_one_picture(tmp_path):
     colours = np.array(CAMVID.palette)[label]
     mixed = segment.overlay(tmp_path / "a.png", opacity=1)
     np.testing.assert_array_equal(mixed, colours)
+
+
+@pytest.fixture(scope="module")
+def echo_run():
+    """A network whose answer is the largest of three channels, in a run's place."""
+    record = {"scores": {}}
+    return SimpleNamespace(
+        table=ClassTable(("r", "g", "b"), ((9, 0, 0), (0, 9, 0), (0, 0, 9))),
+        record=record,
+        preprocess=Preprocess(),
+        model=Echo,
+        variables=lambda step: ({}, 0),
+    )
+
+
+@pytest.mark.parametrize("runtime", ["xla", "onnxruntime", "auto"])
+def test_runtimes_answer_alike(runtime, echo_run, monkeypatch):
+    monkeypatch.setattr(segmenter, "Run", lambda folder: echo_run)
+    rng = np.random.default_rng(0)
+    segment = jaxseg.load("echo", runtime=runtime, size_step=16)
+    for hw in ((13, 21), (16, 32)):  # padded and not
+        image = rng.integers(0, 256, (*hw, 3), dtype=np.uint8)
+        np.testing.assert_array_equal(segment(image), image.argmax(-1))
+    batch = rng.integers(0, 256, (2, 13, 21, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(segment(batch), batch.argmax(-1))
+    if runtime == "auto":
+        assert re.match(r"(xla|onnx.*) \(xla [\d.]+ ms, onnx.* ms", segment.runtime)
+
+
+def test_runtimes_that_there_are_not(echo_run, monkeypatch):
+    monkeypatch.setattr(segmenter, "Run", lambda folder: echo_run)
+    with pytest.raises(UserError, match="there are: xla, onnxruntime, openvino, auto"):
+        jaxseg.load("echo", runtime="tensorrt")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    segment = jaxseg.load("echo", runtime="openvino")
+    with pytest.raises(UserError, match="openvino, which is not installed"):
+        segment(np.zeros((8, 8, 3), np.uint8))
 
 
 def test_a_run_that_is_not_there():
