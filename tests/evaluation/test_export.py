@@ -12,6 +12,7 @@ from conftest import ROOT
 from PIL import Image
 from weights import drawn_variables
 
+import jaxseg
 from jaxseg import models, weights
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import open_source
@@ -116,6 +117,16 @@ def test_an_export_is_scored_as_its_run_is(data, run, tmp_path):
     assert found["miou"] == pytest.approx(wanted["miou"], abs=1e-4)
     assert found["pixels"] == wanted["pixels"] and found["step"] == 3
     assert found["protocol"].startswith(wanted["protocol"] + ", onnx by onnxruntime ")
+    segment = jaxseg.load(tmp_path / "same")
+    image = np.asarray(Image.open(data / "images" / "val" / "01.png"))
+    assert segment.classes == run.table.names
+    assert np.mean(segment(image) == labels_of(run, image)) >= 0.999
+    larger = np.repeat(np.repeat(image, 2, 0), 2, 1)
+    seen = Image.fromarray(larger).resize(HW[::-1], Image.Resampling.BILINEAR)
+    wanted = np.repeat(np.repeat(labels_of(run, np.asarray(seen)), 2, 0), 2, 1)
+    assert np.mean(segment(larger) == wanted) >= 0.999
+    with pytest.raises(UserError, match="an export has no confidence"):
+        segment.confidence(image)
 
 
 def test_an_export_of_another_size_is_scored_at_that_of_the_truth(data, run, tmp_path):
