@@ -110,6 +110,11 @@ class Run:
         folder = Path(folder)
         if (folder / _RECORD).is_file():
             run = cls(folder)
+            if "weights" in run.record:
+                raise UserError(
+                    f"{folder} holds weights and no training that could go on; start "
+                    f"from them: --init-from {folder} with another --workdir."
+                )
             for key, what in (("model", "network"), ("classes", "class table")):
                 _refuse_change(folder, what, run.record[key], record[key])
             was, now = (
