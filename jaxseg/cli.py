@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "scores a run",
     "predict": "segments pictures and videos",
     "export": "writes a network for other runtimes, checked",
+    "convert": "makes runs of others' weights, and files for others",
     "benchmark": "times the networks, beside other runtimes",
     "doctor": "looks this machine over",
 }

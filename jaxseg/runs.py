@@ -112,6 +112,11 @@ class Run:
         folder = Path(folder)
         if (folder / _RECORD).is_file():
             run = cls(folder)
+            if "weights" in run.record:
+                raise UserError(
+                    f"{folder} holds weights and no training that could go on; start "
+                    f"from them: --init-from {folder} with another --workdir."
+                )
             if run.record["classes"]["values"] is None:
                 run.record["classes"]["values"] = record["classes"]["values"]
             for key, what in (("model", "network"), ("classes", "class table")):

@@ -34,7 +34,7 @@ def test_hostile_files(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["eval", "predict", "train"])
+@pytest.mark.parametrize("program", ["eval", "predict", "export", "train"])
 def test_damaged_runs(tmp_path, program):
     rows = [Row(**row) for row in of_process("damage", tmp_path, 12, program)]
     assert_survived(rows, least=0)

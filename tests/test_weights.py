@@ -49,6 +49,15 @@ def test_a_name_is_the_run_that_shipped(shipped):
         run.variables(8)
 
 
+def test_transposed_views_are_written_as_they_are_seen(tmp_path):
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(4, 3, 2, 5)).astype(np.float32).transpose(2, 3, 1, 0)
+    weights.write(tmp_path / "x", RECORD, {"params": {"kernel": kernel}}, halved=False)
+    sha256 = json.loads((tmp_path / "x" / "run.json").read_text())["weights"]["sha256"]
+    found = weights.read(tmp_path / "x", sha256)["params"]["kernel"]
+    np.testing.assert_array_equal(found, kernel)
+
+
 def test_a_file_that_is_cut_off_or_of_other_bytes(shipped, tmp_path):
     path = tmp_path / "fpenet-x" / weights.FILE
     whole = path.read_bytes()

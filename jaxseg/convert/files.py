@@ -63,9 +63,31 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         arrays = {k: v for k, v in content.items() if isinstance(v, np.ndarray)}
     if not arrays:
         raise UserError(f"{path} holds no state dict (a mapping of names to arrays).")
-    if all(name.startswith("module.") for name in arrays):
-        arrays = {name.removeprefix("module."): v for name, v in arrays.items()}
-    return arrays
+    return _without_prefix(arrays)
+
+
+def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+    """As `read_state_dict`, of a `.safetensors` file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(Path(path).read_bytes())
+    except Exception as error:  # of its own kind for a damaged file, not an OSError
+        raise UserError(f"{path} cannot be read as safetensors ({error}).") from error
+    if not arrays:
+        raise UserError(f"{path} holds no arrays.")
+    return _without_prefix(arrays)
+
+
+def _without_prefix(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Names without the `module.` that PyTorch's DataParallel puts before all."""
+    if not all(name.startswith("module.") for name in arrays):
+        return arrays
+    return {name.removeprefix("module."): v for name, v in arrays.items()}
 
 
 def read_darknet(path: str | Path, shapes: list[tuple[int, ...]]) -> list[dict]:

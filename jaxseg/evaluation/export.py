@@ -134,6 +134,7 @@ def _report(
 ) -> dict[str, Any]:
     record, scores = run.record, run.record.get("scores", {}).get("best", {})
     data = record["config"]["data"]
+    notes = record.get("weights", {}).get("note"), terms_of(data["name"])
     versions = {"jaxseg": __version__, "python": platform.python_version()}
     for package in ("jax", "numpy", *FORMATS[kind].packages):
         try:
@@ -159,7 +160,7 @@ def _report(
         "train_split": data["train_split"],
         "classes": record["classes"],
         "preprocess": record["preprocess"],
-        "note": record.get("weights", {}).get("note") or terms_of(data["name"]),
+        "note": " ".join(dict.fromkeys(filter(None, notes))),  # not the same twice
     }
     if kind == "onnx":
         from jaxseg.deploy.onnx_graph import OPSET

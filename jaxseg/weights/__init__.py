@@ -2,7 +2,8 @@
 
 A folder is that of a run without checkpoints: `run.json`, and `weights.safetensors`
 with parameters in float16, and batch statistics, some of which are small, in float32.
-Its name stands for it wherever a run's folder is asked for.
+Its name stands for it wherever a run's folder is asked for. Runs that are made of other
+people's weights have the same form, in float32 throughout.
 """
 
 import hashlib
@@ -43,28 +44,37 @@ def read(folder: Path, sha256: str) -> dict[str, Any]:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(
             f"{folder / FILE} is cut off or was changed: its checksum is not the one "
-            "in run.json. Install jaxseg again."
+            "in run.json. Install jaxseg again, or convert the weights again."
         )
     arrays = {path: a.astype(np.float32) for path, a in load(content).items()}
     return unflatten_dict(arrays, sep="/")
 
 
 def write(
-    folder: Path, record: Mapping[str, Any], variables: Mapping[str, Any], **about: str
+    folder: Path,
+    record: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    halved: bool = True,
+    **about: str,
 ) -> None:
     """Makes `folder` one that ships.
 
     Args:
         record: of the run that the weights are from.
+        halved: parameters are written in float16, for a small package.
         about: what else there is to say of them.
     """
     from safetensors.numpy import save
 
     flat = flatten_dict(variables, sep="/")
-    dtypes = {"params": np.float16, "batch_stats": np.float32}
-    content = save(
-        {path: np.asarray(a, dtypes[path.split("/")[0]]) for path, a in flat.items()}
-    )
+    parameters = np.float16 if halved else np.float32
+    dtypes = {"params": parameters, "batch_stats": np.float32}
+    # Not views: of a transposed one safetensors writes the memory that it has.
+    arrays = {
+        path: np.array(a, dtypes[path.split("/")[0]], order="C")
+        for path, a in flat.items()
+    }
+    content = save(arrays)
     weights = {"sha256": hashlib.sha256(content).hexdigest(), **about}
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / FILE, content)

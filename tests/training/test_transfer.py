@@ -10,10 +10,10 @@ from flax.traverse_util import flatten_dict
 from rich.console import Console
 
 from jaxseg import models
+from jaxseg.convert import matching as module
 from jaxseg.convert.torch import match_state_dict, to_torch_state_dict
 from jaxseg.errors import UserError
 from jaxseg.runs import Run
-from jaxseg.training import transfer as module
 from jaxseg.training.transfer import transfer
 
 

@@ -1,4 +1,4 @@
-"""Runs of which a file is damaged, gone on with, scored, predicted from and read."""
+"""Runs of which a file is damaged, gone on with, scored, predicted from, exported."""
 
 import io
 import json
@@ -14,6 +14,8 @@ import numpy as np
 from rich.console import Console
 
 from jaxseg.errors import UserError
+from jaxseg.evaluation.agreement import Unequal
+from jaxseg.evaluation.export import export_run
 from jaxseg.evaluation.report import score_run
 from jaxseg.inference.predict import predict
 from jaxseg.training.train import train
@@ -42,7 +44,7 @@ DAMAGES: dict[str, Damage] = {
     ),
     "of another network": lambda content, rng: content.replace(b"dabnet", b"fpenet"),
 }
-PROGRAMS = ("eval", "predict", "train")
+PROGRAMS = ("eval", "predict", "export", "train")
 
 
 def damaged_runs(
@@ -61,7 +63,7 @@ def damaged_runs(
     rows = []
     for program in programs:
         run = half if program == "train" else whole
-        do = {"eval": _score, "predict": _predict, "train": _go_on}[program]
+        do = _DO[program]
         expected = do(data, _copied(run, folder))[0]
         for what, damage in DAMAGES.items():
             row = Row(f"{program}: {what}")
@@ -114,7 +116,7 @@ def _outcome(
 ) -> tuple[str, str]:
     try:
         found, said = do(data, copy)
-    except UserError:
+    except (UserError, Unequal):
         return "detected", which
     except BaseException as error:
         return "crashed", f"{which}: {error!r}"[:300]
@@ -166,6 +168,18 @@ def _predict(data: Path, run: Path) -> tuple[Any, str]:
         predict(run, [data / "images" / "val"], out)
     pictures = {p.name: p.read_bytes() for p in sorted(out.iterdir())}
     return pictures, warned.getvalue()
+
+
+def _export(data: Path, run: Path) -> tuple[Any, str]:
+    """The exported program; of the report, only that it could be written."""
+    out = run.parent / "exported"
+    shutil.rmtree(out, ignore_errors=True)
+    with redirect_stderr(io.StringIO()) as warned:
+        export_run(run, "stablehlo", toy.HW, out)
+    return (out / "model.stablehlo").read_bytes(), warned.getvalue()
+
+
+_DO = {"eval": _score, "predict": _predict, "export": _export, "train": _go_on}
 
 
 def main() -> None:

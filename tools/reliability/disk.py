@@ -53,6 +53,8 @@ def full_disks(folder: Path) -> list[Row]:
     timing = [f"--ckpt={trained}", "--sizes=48x64", "--peers=none", "--rounds=1"]
     timing += ["--calls=2", "--dtypes=float32", f"--output={disk}/report"]
     scoring = [f"--ckpt={trained}", f"--json={disk}/scores.json"]
+    exporting = [f"--ckpt={trained}", "--format=stablehlo", "--size=48x64"]
+    exporting += [f"--to={disk}/export"]
     # KiB are chosen so that what is named does not fit and what comes before it does.
     cases = {
         "prepared data": (40, *training(folder / "a"), disk),
@@ -68,6 +70,7 @@ def full_disks(folder: Path) -> list[Row]:
         "predictions": (60, "predict.py", predicting, cache),
         "a report of latency": (4, "benchmark.py", timing, cache),
         "scores": (0, "eval.py", scoring, cache),
+        "an export": (200, "export.py", exporting, cache),
     }
     return [_fill(folder, disk, what, *case) for what, case in cases.items()]
 

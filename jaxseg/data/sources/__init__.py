@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from jaxseg.data.classes import VOID
+from jaxseg.data.classes import CAMVID, CITYSCAPES, VOID, ClassTable
 from jaxseg.data.sources.base import Source
 from jaxseg.data.sources.camvid import CamVid
 from jaxseg.data.sources.camvid_raw import CamVidRaw
@@ -20,7 +20,7 @@ from jaxseg.errors import UserError
 
 __all__ = ["SOURCES", "CamVid", "CamVidRaw", "Cityscapes", "Folder", "Source"]
 __all__ += ["Streets", "check_classes", "check_split", "data_folder", "is_training"]
-__all__ += ["open_source"]
+__all__ += ["open_source", "table_of"]
 
 # Name -> how it is opened, from its folder. Streets has none.
 _FROM_FOLDER = {
@@ -62,6 +62,18 @@ def open_source(name: str, dir: str = "") -> Source:
         known = ", ".join(SOURCES)
         raise UserError(f"no data set is called {name!r}; there are: {known}.")
     return _FROM_FOLDER[name](data_folder(name, dir))
+
+
+def table_of(name: str, dir: str = "") -> ClassTable:
+    """The classes of the data set called `name`, also where it is not at hand.
+
+    Raises:
+        UserError: the name is unknown, or the classes stand in a description that is
+            not there.
+    """
+    known = {"camvid": CAMVID, "cityscapes": CITYSCAPES, "streets": CITYSCAPES}
+    known |= {"camvid_merged": CAMVID, "camvid_pure": CAMVID}
+    return known[name] if name in known else open_source(name, dir).table
 
 
 def check_split(source: Source, split: str, labelled: bool = True) -> None:
