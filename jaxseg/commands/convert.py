@@ -55,8 +55,9 @@ def main() -> None:
     table = table_of(config.data.name, config.data.dir)
     config.model.num_classes = config.model.num_classes or len(table)
     make_run(_FROM.value, config.to_dict(), table, _OUTPUT.value, _PARTIAL.value)
+    run = _OUTPUT.value
     print(
         f"What next:\n"
-        f"  {cli.command('eval')} --ckpt {_OUTPUT.value} --split val\n"
-        f"  {cli.command('train')} --config ... --init-from {_OUTPUT.value} --workdir ..."
+        f"  {cli.command('eval')} --ckpt {run} --split val\n"
+        f"  {cli.command('train')} --config ... --init-from {run} --workdir ..."
     )
