@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "trains a network",
     "eval": "scores a run",
     "predict": "segments pictures and videos",
+    "demo": "opens a page to look at",
     "export": "writes a network for other runtimes, checked",
     "convert": "makes runs of others' weights, and files for others",
     "benchmark": "times the networks, beside other runtimes",
