@@ -3,8 +3,8 @@
 import os
 import tempfile
 import time
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -89,27 +89,6 @@ def page(names: Sequence[str]) -> Any:
             "the page needs the package gradio; pip install 'jaxseg[demo]'."
         ) from error
 
-    def coloured(image, ckpt, opacity):
-        mixed, classes, path, said = show(image, ckpt, opacity)
-        palette = dict(zip(_load(ckpt).classes, _load(ckpt).palette))
-        colours = {
-            name: "#{:02x}{:02x}{:02x}".format(*palette[name.rsplit(" ", 1)[0]])
-            for _, name in (classes or (None, []))[1]
-        }
-        classes = gr.AnnotatedImage(classes, color_map=colours, height=440)
-        return mixed, classes, path, said
-
-    def told(function):
-        """Errors of the user's as a note on the page."""
-
-        def call(*arguments):
-            try:
-                return function(*arguments)
-            except UserError as error:
-                raise gr.Error(str(error)) from error
-
-        return call
-
     with gr.Blocks(title="jaxseg") as blocks:
         with gr.Row():
             ckpt = gr.Dropdown(list(names), value=names[0], label="network")
@@ -126,13 +105,18 @@ def page(names: Sequence[str]) -> Any:
                 file = gr.DownloadButton("label map (PNG)")
             given, shown = [image, ckpt, opacity], [mixed, classes, file, said]
             for changed in (image.change, ckpt.change, opacity.release):
-                changed(told(coloured), given, shown, show_progress="minimal")
+                changed(
+                    _told(gr, partial(_coloured, gr)),
+                    given,
+                    shown,
+                    show_progress="minimal",
+                )
         with gr.Tab("Camera"):
             with gr.Row():
                 live = gr.Image(label="camera", sources=["webcam"], streaming=True)
                 seen = gr.Image(label="overlay", interactive=False)
             live.stream(
-                told(lambda *given: show(*given)[0]),
+                _told(gr, lambda *given: show(*given)[0]),
                 [live, ckpt, opacity],
                 seen,
                 show_progress="hidden",
@@ -141,5 +125,29 @@ def page(names: Sequence[str]) -> Any:
             with gr.Row():
                 video = gr.Video(label="video", sources=["upload"])
                 overlays = gr.Video(label="overlays", interactive=False)
-            video.upload(told(show_video), [video, ckpt, opacity], overlays)
+            video.upload(_told(gr, show_video), [video, ckpt, opacity], overlays)
     return blocks
+
+
+def _coloured(gr: Any, image: Any, ckpt: str, opacity: float) -> tuple[Any, ...]:
+    """As `show`, with each class in its colour."""
+    mixed, classes, path, said = show(image, ckpt, opacity)
+    palette = dict(zip(_load(ckpt).classes, _load(ckpt).palette))
+    colours = {
+        name: "#{:02x}{:02x}{:02x}".format(*palette[name.rsplit(" ", 1)[0]])
+        for _, name in (classes or (None, []))[1]
+    }
+    shown = gr.AnnotatedImage(classes, color_map=colours, height=440)
+    return mixed, shown, path, said
+
+
+def _told(gr: Any, function: Callable) -> Callable:
+    """`function`, whose errors of the user's are a note on the page."""
+
+    def call(*arguments):
+        try:
+            return function(*arguments)
+        except UserError as error:
+            raise gr.Error(str(error)) from error
+
+    return call
