@@ -103,7 +103,7 @@ def main() -> None:
     if _RUNTIME.value == "auto" and done.pictures:
         print(f"By {done.runtime}.")
     if done.pictures:
-        print(f"Of the time: {done.busy.shares()} (side by side).")
+        print(f"{done.rate:.1f} a second; busy: {done.busy.shares()} of the time.")
 
 
 class _PerSecond(progress.ProgressColumn):

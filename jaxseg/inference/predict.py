@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -33,12 +34,15 @@ class Done:
         pictures: how many were segmented.
         there: how many of the shard had been segmented before.
         runtime: see `Segmenter`.
+        rate: pictures a second, from when the first was segmented, which waits for its
+            program, to when the last was written; 0 of a single one.
         busy: how long reading, computing and writing took.
     """
 
     pictures: int = 0
     there: int = 0
     runtime: str = ""
+    rate: float = 0.0
     busy: Busy = field(default_factory=Busy)
 
 
@@ -83,11 +87,13 @@ def predict(
     items = [] if video else _items(sources, folder, wanted, shard, done)
     segmenter = Segmenter(ckpt, which, size_step, runtime)
     job = _Job(segmenter, folder, wanted, tiles, done)
+    done.busy = Busy()  # from now on
     try:
         if video:
             job.frames(video, progress)
         else:
             job.pictures(items, shard is not None, progress)
+        done.rate = job.rate()
         if shares is not None:
             job.write_shares(Path(shares).expanduser())
     except OSError as error:
@@ -154,12 +160,20 @@ class _Job:
         self._shares: dict[str, dict[str, float]] = {}
         self._present = np.zeros(256, bool)
         self.unreadable: list[str] = []
+        self._begin: float | None = None  # when the first was segmented
+
+    def rate(self) -> float:
+        """Pictures a second, of those behind the first."""
+        if self._begin is None:
+            return 0.0
+        return (self._done.pictures - 1) / (time.perf_counter() - self._begin)
 
     def _compute(self, image: np.ndarray | UserError) -> Found | None:
         if isinstance(image, UserError):
             self.unreadable.append(str(image))
             return None
         found = self._find(image)
+        self._begin = self._begin or time.perf_counter()
         label, confidence = found if self._wanted.needs_confidence else (found, None)
         return image, label, confidence
 
