@@ -13,9 +13,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy.engines import FILES, require
+from jaxseg.deploy.int8 import quantize
 from jaxseg.deploy.predictor import deploy, segment
 from jaxseg.errors import UserError
 from jaxseg.ops import Lowering, Pair, lowering
@@ -32,6 +34,8 @@ class Job:
         hw: height and width of the pictures.
         batch: pictures in a call; None leaves their number open.
         output: "labels" or "logits".
+        calibration: pictures, uint8 `(h, w, 3)`, whose maps have the ranges for
+            convolutions of 8-bit integers; without any they are float32.
     """
 
     model: nn.Module
@@ -40,6 +44,7 @@ class Job:
     hw: Pair
     batch: int | None = 1
     output: str = "labels"
+    calibration: tuple[np.ndarray, ...] = ()
 
     def function(self) -> Callable[[jax.Array], jax.Array]:
         """uint8 `(b, h, w, 3)` to the output, in JAX's own operations."""
@@ -58,6 +63,8 @@ class Job:
 
 def _onnx(job: Job, path: Path) -> None:
     path.write_bytes(_graph(job).SerializeToString())
+    if job.calibration:
+        quantize(path, job.calibration)
 
 
 def _graph(job: Job, join_pairs: bool = False) -> Any:
@@ -136,6 +143,7 @@ class Format:
         extra: of jaxseg's, which brings them; "" for JAX itself.
         packages: whose versions matter to what comes out.
         open_batch: whether the number of pictures can be left open.
+        int8: whether it has convolutions of 8-bit integers.
     """
 
     write: Callable[[Job, Path], None]
@@ -143,10 +151,17 @@ class Format:
     extra: str
     packages: tuple[str, ...]
     open_batch: bool = True
+    int8: bool = False
 
 
 FORMATS = {
-    "onnx": Format(_onnx, ("onnx", "onnxruntime"), "onnx", ("onnx", "onnxruntime")),
+    "onnx": Format(
+        _onnx,
+        ("onnx", "onnxruntime"),
+        "onnx",
+        ("onnx", "onnxruntime"),
+        int8=True,
+    ),
     "stablehlo": Format(_stablehlo, (), "", ()),
     "saved_model": Format(
         _saved_model,
@@ -168,7 +183,7 @@ FORMATS = {
 }
 
 
-def check_format(kind: str, batch: int | None = 1) -> None:
+def check_format(kind: str, batch: int | None = 1, int8: bool = False) -> None:
     """Raises `UserError` unless this machine can write `kind`, and so as asked for."""
     if kind not in FORMATS:
         raise UserError(f"--format is {kind!r}; there are: {', '.join(FORMATS)}.")
@@ -177,6 +192,9 @@ def check_format(kind: str, batch: int | None = 1) -> None:
         require(module, form.extra)
     if batch is None and not form.open_batch:
         raise UserError(f"{kind} needs a fixed number of pictures; give --batch 1.")
+    if int8 and not form.int8:
+        able = ", ".join(name for name, form in FORMATS.items() if form.int8)
+        raise UserError(f"{kind} leaves in float32 alone; --int8 is for {able}.")
 
 
 def write(kind: str, job: Job, folder: Path) -> Path:

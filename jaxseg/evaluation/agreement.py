@@ -26,6 +26,7 @@ from streets import draw_scene
 
 PICTURES = 8
 EQUAL_LEAST = 0.999  # of the labels, in float32
+EQUAL_LEAST_INT8 = 0.95  # below it the pictures of the calibration do not fit
 _TIMED_CALLS = 5
 
 

@@ -11,19 +11,31 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxseg import __version__, models
+from jaxseg.data.pictures import list_pictures, read_rgb
 from jaxseg.deploy.engines import FILES
 from jaxseg.deploy.exported import REPORT, REPORT_FORMAT
 from jaxseg.deploy.formats import FORMATS, Job, check_format, write
 from jaxseg.deploy.predictor import OUTPUTS
 from jaxseg.deploy.script import script
 from jaxseg.errors import UserError
-from jaxseg.evaluation.agreement import as_trained, compare, pictures_for
+from jaxseg.evaluation.agreement import (
+    EQUAL_LEAST,
+    EQUAL_LEAST_INT8,
+    as_trained,
+    compare,
+    pictures_for,
+    resized,
+)
 from jaxseg.evaluation.card import card, terms_of
 from jaxseg.files import whole_folder
 from jaxseg.models import SIZE_LEAST
 from jaxseg.ops import Pair
 from jaxseg.runs import Run
+
+_CALIBRATION = 64  # pictures at most: more change the ranges little
 
 
 def export_run(
@@ -35,6 +47,7 @@ def export_run(
     output: str = "labels",
     which: str | int = "best",
     overwrite: bool = False,
+    calibrate: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Exports a run's network to the folder `to`, once it was seen to be right.
 
@@ -49,6 +62,8 @@ def export_run(
         output: "labels" or "logits".
         which: `best`, `last` or a step.
         overwrite: replace an older export, when the new one is whole.
+        calibrate: a folder of pictures as those that will come: convolutions become
+            8-bit integers, with the ranges that they have on these.
 
     Returns:
         What `report.json` holds.
@@ -58,20 +73,22 @@ def export_run(
             has no form in it; `to` is there already or cannot be written.
         Unequal: the export does not compute what the network does; nothing is left.
     """
-    check_format(kind, batch)
+    check_format(kind, batch, calibrate is not None)
     if output not in OUTPUTS:
         raise UserError(f"--output is {output!r}; it can be {' or '.join(OUTPUTS)}.")
     target = _target(to, overwrite)
     run = Run(Path(ckpt).expanduser())
     variables, step = run.variables(which)
     model = models.create(**{**run.record["model"], "dtype": "float32"})
-    job = Job(model, variables, run.preprocess, hw, batch, output)
+    calibration = () if calibrate is None else _calibration(Path(calibrate), hw)
+    least = EQUAL_LEAST_INT8 if calibration else EQUAL_LEAST
+    job = Job(model, variables, run.preprocess, hw, batch, output, calibration)
     try:
         with whole_folder(target) as folder:
             file = _written(kind, job, folder)
             pictures = pictures_for(run, hw)
             wanted = as_trained(model, variables, run.preprocess)
-            check = compare(file, wanted, pictures, run.table)
+            check = compare(file, wanted, pictures, run.table, least)
             report = _report(kind, job, run, step, file, check)
             _explain(folder, report)
     except OSError as error:
@@ -95,6 +112,16 @@ def parse_size(text: str) -> Pair:
             "height and in width."
         )
     return h, w
+
+
+def _calibration(folder: Path, hw: Pair) -> tuple[np.ndarray, ...]:
+    """Pictures from `folder`, spread over it, at the size of the export."""
+    folder = folder.expanduser()
+    found = list_pictures(folder) if folder.is_dir() else []
+    if not found:
+        raise UserError(f"--calibrate {folder}: there is no picture in it.")
+    chosen = sorted(set(np.linspace(0, len(found) - 1, _CALIBRATION).astype(int)))
+    return tuple(resized(read_rgb(found[i], found[i]), hw) for i in chosen)
 
 
 def _target(to: str | os.PathLike, overwrite: bool) -> Path:
@@ -146,7 +173,7 @@ def _report(
         "report_format": REPORT_FORMAT,
         "file": FILES[kind],
         "network": record["model"],
-        "dtype": "float32",
+        "dtype": "int8" if job.calibration else "float32",
         "hw": list(job.hw),
         "batch": job.batch,
         "output": job.output,

@@ -76,7 +76,16 @@ def in_process(*command):
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+# TensorFlow takes a minute to make one.
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.slow)
+    if kind in ("saved_model", "tflite")
+    else kind
+    for kind in FORMATS
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_script_beside_an_export_needs_the_engine_alone(kind, data, run, tmp_path):
     needs(kind)
     output = "logits" if kind == "onnx" else "labels"
@@ -222,6 +231,30 @@ def test_a_file_that_no_engine_opens_fails_the_check(run, tmp_path, monkeypatch)
     with pytest.raises(Unequal, match="does not run: .* cannot be opened"):
         export_run(run.folder, "stablehlo", HW, tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_convolutions_of_8_bit_integers(data, run, tmp_path, monkeypatch):
+    needs("onnx")
+    import onnx
+
+    # Of drawn weights many logits are nearly equal.
+    monkeypatch.setattr(export, "EQUAL_LEAST_INT8", 0.5)
+    pictures = data / "images" / "train"
+    report = export_run(run.folder, "onnx", HW, tmp_path / "out", calibrate=pictures)
+    assert report["dtype"] == "int8" and report["check"]["bound"] == 0.5
+    graph = onnx.load(tmp_path / "out" / "model.onnx").graph
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    made = {name: node.op_type for node in graph.node for name in node.output}
+    assert convolutions
+    for node in convolutions:
+        assert {made[name] for name in node.input[:2]} == {"DequantizeLinear"}
+    for node in graph.node:
+        if node.op_type == "ArgMax":
+            assert made[node.input[0]] != "DequantizeLinear"
+    with pytest.raises(UserError, match="stablehlo leaves in float32 alone; .* onnx"):
+        export_run(run.folder, "stablehlo", HW, tmp_path / "no", calibrate=pictures)
+    with pytest.raises(UserError, match="--calibrate .*: there is no picture in it"):
+        export_run(run.folder, "onnx", HW, tmp_path / "no", calibrate=tmp_path)
 
 
 def test_what_is_no_export_is_never_replaced(run, tmp_path):
