@@ -22,6 +22,7 @@ COMMANDS = {
     "export": "writes a network for other runtimes, checked",
     "convert": "makes runs of others' weights, and files for others",
     "benchmark": "times the networks, beside other runtimes",
+    "reproduce": "sets the papers' tables beside what is ours",
     "doctor": "looks this machine over",
 }
 
@@ -54,7 +55,8 @@ def run(module: ModuleType) -> None:
     that, with which a key that the config does not have is answered too. A `UserError`,
     from the command line or from `main`, ends the process with one line and exit code
     2, and so does what the operating system refuses and memory that does not suffice;
-    Ctrl-C with 130.
+    Ctrl-C with 130. Arguments that are no flags go to a `main` whose module says with
+    `ARGUMENTS` what they are.
     """
     sys.unraisablehook = _report
     choices = getattr(module, "choices", list)
@@ -65,8 +67,14 @@ def run(module: ModuleType) -> None:
         print(*choices(), sep="\n")
         sys.exit(0)
     try:
-        _parse(sys.argv, choices)
-        module.main()
+        rest = _parse(sys.argv, choices)
+        if hasattr(module, "ARGUMENTS"):
+            module.main(rest)
+        elif rest:
+            sentence = f"nothing is done with the argument {rest[0]!r}; try --help."
+            raise UserError(sentence)
+        else:
+            module.main()
     except (UserError, OSError) as error:
         _end(getattr(error, "exit_code", 2), f"error: {error}")
     except KeyboardInterrupt:
@@ -100,17 +108,16 @@ def _report(unraisable) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _parse(argv: list[str], choices: Callable[[], list[str]]) -> None:
+def _parse(argv: list[str], choices: Callable[[], list[str]]) -> list[str]:
+    """What is left of the command line when the flags are taken."""
     try:
-        rest = flags.FLAGS(_with_paths(argv))[1:]
+        return flags.FLAGS(_with_paths(argv))[1:]
     except UserError:
         raise
     # ml_collections reports what is wrong with a config as many kinds of errors.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         known = choices() if isinstance(error, AttributeError | KeyError) else []
         raise UserError(" ".join([_sentence(error), *known])) from error
-    if rest:
-        raise UserError(f"nothing is done with the argument {rest[0]!r}; try --help.")
 
 
 def _with_paths(argv: list[str]) -> list[str]:

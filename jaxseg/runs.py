@@ -39,7 +39,7 @@ def describe(
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "format": FORMAT,
-        "model": dict(model),
+        "model": {k: v for k, v in model.items() if v is not None},
         "classes": asdict(table),
         "preprocess": asdict(preprocess),
         "config": json.loads(json.dumps(config)),

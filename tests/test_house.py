@@ -14,7 +14,7 @@ FLOORS = (
     ("jaxseg.models",),
     ("jaxseg.deploy", "jaxseg.convert", "jaxseg.data", "jaxseg.weights"),
     ("jaxseg.checkpoints", "jaxseg.runs", "jaxseg.convert.exchange"),
-    ("jaxseg.inference", "jaxseg.recipes"),
+    ("jaxseg.inference", "jaxseg.recipes", "jaxseg.papers"),
     ("jaxseg.evaluation",),
     ("jaxseg.training", "jaxseg.benchmark", "jaxseg.doctor", "jaxseg.cli"),
     ("jaxseg.commands", "jaxseg.__main__", "jaxseg.convert.__main__"),

@@ -28,7 +28,8 @@ def names() -> list[str]:
 def create(name: str, **kwargs: Any) -> nn.Module:
     """The network called `name`, built with `kwargs`.
 
-    A list becomes a tuple: JSON has no tuples, and a module must be hashable.
+    A list becomes a tuple: JSON has no tuples, and a module must be hashable. None
+    leaves an argument at the network's own value.
 
     Raises:
         ValueError: no network has that name; the message lists those that there are.
@@ -37,5 +38,6 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     if name not in NETWORKS:
         known = ", ".join(names())
         raise ValueError(f"no network is called {name!r}; there are: {known}.")
-    hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()}
+    given = {k: v for k, v in kwargs.items() if v is not None}
+    hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     return NETWORKS[name].build(**hashable)

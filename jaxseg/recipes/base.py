@@ -4,12 +4,15 @@ A recipe starts from here and sets what its paper, or its authors' code, does ot
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from jaxseg import models
 from jaxseg.data.sources import Cityscapes, data_folder
 from jaxseg.errors import UserError
+from jaxseg.models.layers import Network
 
 Change = Callable[[ConfigDict], None]
 
@@ -88,6 +91,10 @@ def _common(name: str, dataset: str) -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.model = dict(name=name, num_classes=NUM_CLASSES[dataset], dtype="float32")
+    # The variants of the papers' tables; left alone, a network's own values.
+    config.model.update(
+        {field: placeholder(kind) for field, kind in _variants(name).items()}
+    )
     config.data = dict(name=dataset, dir="", train_split="train", loader="auto")
     config.preprocess = dict(**ZERO_TO_ONE, input_scale=1.0)
     config.augment = dict(
@@ -121,6 +128,14 @@ def _common(name: str, dataset: str) -> ConfigDict:
         checkpoint_every_minutes=10.0,
     )
     return config
+
+
+def _variants(name: str) -> dict[str, type]:
+    """The arguments that a network has of its own, with their types."""
+    network = models.create(name)
+    common = {field.name for field in fields(Network)}
+    own = [field.name for field in fields(network) if field.name not in common]
+    return {field: type(getattr(network, field)) for field in own}
 
 
 def _parse(arguments: str) -> tuple[str, str]:
