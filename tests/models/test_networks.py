@@ -150,7 +150,15 @@ def test_every_network_takes_what_was_padded(name, hw):
     assert hw[0] <= h < hw[0] + 16 and hw[1] <= w < hw[1] + 16
 
 
-@pytest.mark.parametrize("name", models.names())
+# The others take over a minute each to compile; recipes train them too.
+SOON = ("dabnet", "liteseg_darknet", "liteseg_mobilenet", "liteseg_shufflenet")
+EVERY = [
+    name if name in SOON else pytest.param(name, marks=pytest.mark.slow)
+    for name in models.names()
+]
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_training_moves_all_statistics_and_all_gradients_are_finite(name):
     model = models.create(name, num_classes=3)
     rng = np.random.default_rng(0)

@@ -47,6 +47,7 @@ def test_a_step_moves_what_it_should_and_repeats_exactly():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow  # test_devices does it over eight devices
 def test_a_step_that_is_wrapped_by_pmap_equals_the_jitted_one():
     tx = optax.sgd(0.1)
     step, state = a_step(tx, axis_name="data")
