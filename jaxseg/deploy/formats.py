@@ -94,7 +94,8 @@ def _saved_model(job: Job, path: Path) -> None:
     level = logger.level
     logger.setLevel(logging.ERROR)  # of the module it says that it is no Keras model
     try:
-        tf.saved_model.save(module, str(path), {"serving_default": signature})
+        # An empty module: with the function in it the weights are written twice.
+        tf.saved_model.save(tf.Module(), str(path), {"serving_default": signature})
     finally:
         logger.setLevel(level)
 
