@@ -134,6 +134,7 @@ def _variants(name: str) -> dict[str, type]:
     """The arguments that a network has of its own, with their types."""
     network = models.create(name)
     common = {field.name for field in fields(Network)}
+    common.add("backbone")  # for which the names of the LiteSegs stand
     own = [field.name for field in fields(network) if field.name not in common]
     return {field: type(getattr(network, field)) for field in own}
 
