@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -134,7 +135,7 @@ def _items(
         number, count = shard
         items = items[number::count]
     paths = [list(wanted.paths(item.name, folder).values()) for item in items]
-    refuse_to_replace(iter([*sum(paths, []), folder / LEGEND]))
+    refuse_to_replace([*chain.from_iterable(paths), folder / LEGEND])
     if shard:
         whole = [all(path.exists() for path in results) for results in paths]
         done.there = sum(whole)

@@ -1,7 +1,7 @@
 """What is written for a picture that was segmented."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -106,7 +106,7 @@ def is_ours(path: Path) -> bool:
     return named and written_by(path) == MAKER
 
 
-def refuse_to_replace(paths: Iterator[Path]) -> None:
+def refuse_to_replace(paths: Iterable[Path]) -> None:
     """Raises `UserError` if one of `paths` is there, and not ours."""
     for path in paths:
         if os.path.lexists(path) and not is_ours(path):
