@@ -218,6 +218,8 @@ class _Job:
         name = PurePath(video.name)
         into_video = self._folder.suffix.lower() in VIDEOS
         target = self._folder if into_video else None
+        if not into_video:
+            refuse_to_replace([*(self._folder / name).glob("*"), self._folder / LEGEND])
         (target.parent if target else self._folder).mkdir(parents=True, exist_ok=True)
         writer = VideoWriter(target, video.rate) if target else None
         broken: list[Incomplete] = []  # which ends the frames, not what is under way

@@ -236,6 +236,17 @@ def test_every_frame_of_a_video_as_pictures(predicted, tmp_path):
         assert (np.asarray(Image.open(path)) == (20 + 10 * number > 100)).all()
 
 
+def test_frames_replace_no_file_of_others(predicted, tmp_path):
+    source = write_video(tmp_path / "a.mkv", 2)
+    for _ in range(2):  # its own it may replace
+        predicted(source, output=tmp_path / "out", wanted=Wanted(overlay=0))
+    mine = tmp_path / "out" / "a" / "000001_labels.png"
+    mine.write_text("mine")
+    with pytest.raises(UserError, match="000001_labels.png would be replaced"):
+        predicted(source, output=tmp_path / "out")
+    assert mine.read_text() == "mine"
+
+
 def test_a_video_of_overlays(predicted, tmp_path):
     source = write_video(tmp_path / "a.mp4")
     out = tmp_path / "out" / "b.mp4"
