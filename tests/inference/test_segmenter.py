@@ -16,7 +16,7 @@ from jaxseg.data.classes import CAMVID, ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy.predictor import Predictor
 from jaxseg.errors import UserError
-from jaxseg.inference import segmenter
+from jaxseg.inference import runtimes, segmenter
 from jaxseg.models.layers import Network
 
 SHIPPED = "liteseg_mobilenet-camvid"
@@ -77,8 +77,10 @@ def echo_run():
     )
 
 
-@pytest.mark.parametrize("runtime", ["xla", "onnxruntime", "auto"])
+@pytest.mark.parametrize("runtime", ["xla", "onnxruntime", "openvino", "auto"])
 def test_runtimes_answer_alike(runtime, echo_run, monkeypatch):
+    if runtime not in ("auto", *runtimes.installed()):
+        pytest.skip(f"needs {runtime}")
     monkeypatch.setattr(segmenter, "Run", lambda folder: echo_run)
     rng = np.random.default_rng(0)
     segment = jaxseg.load("echo", runtime=runtime, size_step=16)
@@ -88,7 +90,8 @@ def test_runtimes_answer_alike(runtime, echo_run, monkeypatch):
     batch = rng.integers(0, 256, (2, 13, 21, 3), dtype=np.uint8)
     np.testing.assert_array_equal(segment(batch), batch.argmax(-1))
     if runtime == "auto":
-        assert re.match(r"(xla|onnx.*) \(xla [\d.]+ ms, onnx.* ms", segment.runtime)
+        times = ", ".join(rf"{name} [\d.]+ ms" for name in runtimes.installed())
+        assert re.fullmatch(rf"\w+ \({times}\)", segment.runtime)
 
 
 def test_runtimes_that_there_are_not(echo_run, monkeypatch):
