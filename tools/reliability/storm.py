@@ -88,7 +88,10 @@ def storm(folder: Path, kills: int, variants: tuple[str, ...], seed: int) -> lis
         runs = len(range(list(variants).index(name), number, len(variants)))
         row.note = f"{runs} runs to their end"
     first = rows[variants[0]]
-    first.note += f"; the kills of all fell into: {note}"
+    first.note += (
+        f"; the {done} kills of all fell into: {note}. A run that ended before its "
+        "kill counts once too"
+    )
     return list(rows.values())
 
 
