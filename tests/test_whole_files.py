@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_what_a_script_ends_with(error, code, sentence, monkeypatch, capsys):
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(os, "_exit", ended)
     with pytest.raises(SystemExit) as end:
-        cli.run(main)
+        cli.run(SimpleNamespace(main=main))
     assert end.value.code == code
     err = capsys.readouterr().err
     assert err.count("\n") <= 1
@@ -78,4 +79,4 @@ def test_other_errors_are_not_hidden(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     with pytest.raises(RuntimeError, match="of ours"):
-        cli.run(main)
+        cli.run(SimpleNamespace(main=main))
