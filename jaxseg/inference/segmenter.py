@@ -73,8 +73,9 @@ class Segmenter:
             run = Run(Path(ckpt).expanduser())
             variables, _ = run.variables(step)
             self.table, self.runtime = run.table, runtime
-            best = run.record["scores"].get("best")
-            self.protocol = best and f"{best['miou']:.4f} mean IoU, {best['protocol']}"
+            best, self.protocol = run.record["scores"].get("best", {}), None
+            if best.get("miou") is not None:  # converted weights have no score
+                self.protocol = f"{best['miou']:.4f} mean IoU, {best['protocol']}"
             self._network = run.model(), variables, run.preprocess
             if runtime != AUTO:
                 self._find = predictor_of(runtime, *self._network, size_step=size_step)

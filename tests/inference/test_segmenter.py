@@ -67,7 +67,7 @@ def test_pictures_of_all_kinds_are_one_picture(tmp_path):
 @pytest.fixture(scope="module")
 def echo_run():
     """A network whose answer is the largest of three channels, in a run's place."""
-    record = {"scores": {}}
+    record = {"scores": {"best": {"step": 0}}}  # as of weights of others
     return SimpleNamespace(
         table=ClassTable(("r", "g", "b"), ((9, 0, 0), (0, 9, 0), (0, 0, 9))),
         record=record,
@@ -89,6 +89,7 @@ def test_runtimes_answer_alike(runtime, echo_run, monkeypatch):
         np.testing.assert_array_equal(segment(image), image.argmax(-1))
     batch = rng.integers(0, 256, (2, 13, 21, 3), dtype=np.uint8)
     np.testing.assert_array_equal(segment(batch), batch.argmax(-1))
+    assert segment.protocol is None
     if runtime == "auto":
         times = ", ".join(rf"{name} [\d.]+ ms" for name in runtimes.installed())
         assert re.fullmatch(rf"\w+ \({times}\)", segment.runtime)
