@@ -102,7 +102,7 @@ def main() -> None:
     print(f"{done.pictures} segmented{before}, in {_OUTPUT.value}")
     if _RUNTIME.value == "auto" and done.pictures:
         print(f"By {done.runtime}.")
-    if done.pictures:
+    if done.pictures > 1:
         print(f"{done.rate:.1f} a second; busy: {done.busy.shares()} of the time.")
 
 
