@@ -40,8 +40,8 @@ def bare(images: list[np.ndarray]) -> float:
     return len(images) / (time.perf_counter() - begin)
 
 
-def predicted(source: Path, output: Path, *flags: str) -> tuple[float, str]:
-    """Things/s of predict.py from its first to its last, and what it said."""
+def predicted(source: Path, output: Path, *flags: str) -> float:
+    """Things/s of predict.py from its first to its last."""
     command = [sys.executable, "predict.py", f"--ckpt={CKPT}", f"--input={source}"]
     command += [f"--output={output}", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -49,7 +49,7 @@ def predicted(source: Path, output: Path, *flags: str) -> tuple[float, str]:
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
     rate = re.search(r"([\d.]+) a second", said)
-    return float(rate[1]), said
+    return float(rate[1])
 
 
 def draw_video(path: Path) -> None:
@@ -85,7 +85,7 @@ def table(pictures: Path, folder: Path, rounds: int) -> list[str]:
     for number in range(rounds):
         for what, flags in ways.items():
             out = folder / f"{number}-{len(flags)}"
-            found[what].append((predicted(pictures, out, *flags)[0], bare(images)))
+            found[what].append((predicted(pictures, out, *flags), bare(images)))
     h, w = images[0].shape[:2]
     lines += [
         _line(f"{len(images)} pictures {w}x{h}, {k}", v) for k, v in found.items()
@@ -94,7 +94,7 @@ def table(pictures: Path, folder: Path, rounds: int) -> list[str]:
     draw_video(drive)
     frames = [frame for _, frame in zip(range(60), Video(str(drive)))]
     pairs = [
-        (predicted(drive, folder / f"seen{number}.mp4")[0], bare(frames))
+        (predicted(drive, folder / f"seen{number}.mp4"), bare(frames))
         for number in range(rounds)
     ]
     h, w = VIDEO_HW

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -160,6 +161,7 @@ class _Job:
         self._done = done
         self._shares: dict[str, dict[str, float]] = {}
         self._present = np.zeros(256, bool)
+        self._noting = threading.Lock()
         self.unreadable: list[str] = []
         self._begin: float | None = None  # when the first was segmented
 
@@ -180,20 +182,22 @@ class _Job:
 
     def _note(self, name: str, label: np.ndarray) -> None:
         counts = np.bincount(label.ravel(), minlength=256)
-        self._present |= counts > 0
-        self._shares[name] = {
+        shares = {
             of_class: round(counts[i] / label.size, 6)
             for i, of_class in enumerate(self._table.names)
             if counts[i]
         }
+        with self._noting:  # two threads write
+            self._present |= counts > 0
+            self._shares[name] = shares
+            self._done.pictures += 1
 
     def _write(self, item: Item, found: Found | None) -> None:
         if found is None:
             return
-        self._note(str(item.path), found[1])
         paths = self._wanted.paths(item.name, self._folder)
         self._wanted.write(paths, *found, self._table)
-        self._done.pictures += 1
+        self._note(str(item.path), found[1])
 
     def pictures(
         self, items: Sequence[Item], sharded: bool, progress: Progress
@@ -225,13 +229,12 @@ class _Job:
         broken: list[Incomplete] = []  # which ends the frames, not what is under way
 
         def write(number: int, found: Found) -> None:
-            self._note(f"{name}/{number:06d}", found[1])
             if writer:
                 writer.write(self._wanted.looked_at(*found, self._table))
             else:
                 paths = self._wanted.paths(name / f"{number:06d}", self._folder)
                 self._wanted.write(paths, *found, self._table)
-            self._done.pictures += 1
+            self._note(f"{name}/{number:06d}", found[1])
 
         def numbered() -> Iterator[tuple[int, np.ndarray]]:
             try:
