@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -55,10 +56,11 @@ def run(module: ModuleType) -> None:
     that, with which a key that the config does not have is answered too. A `UserError`,
     from the command line or from `main`, ends the process with one line and exit code
     2, and so does what the operating system refuses and memory that does not suffice;
-    Ctrl-C with 130. Arguments that are no flags go to a `main` whose module says with
-    `ARGUMENTS` what they are.
+    Ctrl-C with 130 and SIGTERM with 143. Arguments that are no flags go to a `main`
+    whose module says with `ARGUMENTS` what they are.
     """
     sys.unraisablehook = _report
+    signal.signal(signal.SIGTERM, _terminate)
     choices = getattr(module, "choices", list)
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
         own = module.__name__.split(".")[-1]
@@ -77,14 +79,22 @@ def run(module: ModuleType) -> None:
             module.main()
     except (UserError, OSError) as error:
         _end(getattr(error, "exit_code", 2), f"error: {error}")
-    except KeyboardInterrupt:
-        _end(130, "")
+    except KeyboardInterrupt as stopped:
+        _end(143 if isinstance(stopped, _Terminated) else 130, "")
     except (MemoryError, RuntimeError) as error:
         text = " ".join(str(error).split())
         # XLA's own error is a RuntimeError; of which kind only its text says.
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:
             raise
         _end(2, f"error: {_OUT_OF_MEMORY} ({text[:200] or 'MemoryError'}).")
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: what is half done goes, as after Ctrl-C."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
 
 
 _OUT_OF_MEMORY = (

@@ -1,10 +1,12 @@
 """`jaxseg COMMAND`, which a wheel has in place of the scripts."""
 
 import os
+import signal
 import subprocess
 import sys
 import tomllib
 
+import pytest
 from conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -41,6 +43,37 @@ def test_what_is_not_there(tmp_path):
     assert done.returncode == 2 and "there is no command 'segment'" in done.stderr
     done = jaxseg(tmp_path, "check", "--config=dapnet:camvid")
     assert done.returncode == 2 and "there is no file dapnet" in done.stderr
+
+
+STOPPED = """
+import sys, time, types
+from pathlib import Path
+from jaxseg import cli
+from jaxseg.files import whole_folder
+
+def main():
+    with whole_folder(Path(folder)) as unfinished:
+        (unfinished / "half").touch()
+        print("ready", flush=True)
+        time.sleep(60)
+
+folder = sys.argv.pop()
+module = types.ModuleType("stopped")
+module.main = main
+cli.run(module)
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_is_stopped_leaves_nothing_half(number, code, tmp_path):
+    command = [sys.executable, "-c", STOPPED, str(tmp_path / "export")]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        assert process.stdout.readline() == b"ready\n", process.stderr.read()
+        assert list(tmp_path.iterdir())
+        process.send_signal(number)
+        assert process.wait(timeout=30) == code
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_wheel_has_every_package_and_the_recipes():
