@@ -1,4 +1,5 @@
-"""A run folder: `run.json` explains it, `checkpoints/` holds its weights.
+"""A run folder: `run.json` explains it, `checkpoints/` holds its weights, and
+`MODEL_CARD.md` tells people.
 
 Nothing in a run folder is executed or unpickled. `run.json` names the network and its
 arguments, the classes, the preprocessing, the recipe, versions and scores.
@@ -18,7 +19,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import SingleDeviceSharding
 
-from jaxseg import checkpoints, devices, models, weights
+from jaxseg import card, checkpoints, devices, models, weights
 from jaxseg.data.classes import ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
@@ -134,7 +135,7 @@ class Run:
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_json(folder / _RECORD, record)
+            _write_record(folder, record)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written to ({error.strerror}); choose another "
@@ -147,9 +148,9 @@ class Run:
         return models.create(**self.record["model"])
 
     def save_record(self) -> None:
-        """Writes `record` back to `run.json`, whole or not at all."""
+        """Writes `record` back to `run.json`, whole or not at all, and a model card."""
         if devices.is_main():
-            _write_json(self.folder / _RECORD, self.record)
+            _write_record(self.folder, self.record)
 
     @property
     def checkpoint_folder(self) -> Path:
@@ -250,5 +251,6 @@ def _difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return f"{key} is {was.get(key)!r} there and {now.get(key)!r} in this config"
 
 
-def _write_json(path: Path, value: Any) -> None:
-    write_whole(path, json.dumps(value, indent=2) + "\n")
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    write_whole(folder / _RECORD, json.dumps(record, indent=2) + "\n")
+    write_whole(folder / card.NAME, card.card_of_run(record))

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 # From the ground up. A module imports only from its own line and from those below.
 FLOORS = (
-    ("streets", "jaxseg.errors", "jaxseg.files", "jaxseg.lock"),
+    ("streets", "jaxseg.card", "jaxseg.errors", "jaxseg.files", "jaxseg.lock"),
     ("jaxseg.runtime", "jaxseg.devices", "jaxseg.ops"),
     ("jaxseg.models",),
     ("jaxseg.deploy", "jaxseg.convert", "jaxseg.data", "jaxseg.weights"),

@@ -75,6 +75,16 @@ def test_what_a_run_folder_holds(trained):
     assert kinds == ["train"] * PER_EPOCH + ["val"]
 
 
+def test_the_model_card_says_what_the_record_does(trained):
+    record = json.loads((trained / "run.json").read_text())
+    card = (trained / "MODEL_CARD.md").read_text()
+    best = record["scores"]["best"]
+    assert card.startswith("# dabnet, camvid\n")
+    assert f"{100 * best['miou']:.2f} % mean IoU ({best['protocol']})" in card
+    assert f"starting from random weights, step {best['step']}" in card
+    assert "CamVid is for research" in card and ", ".join(best["class_iou"]) in card
+
+
 def test_tensorboard_reads_what_was_logged(trained):
     tf = pytest.importorskip("tensorflow")
     (path,) = (trained / "tensorboard").glob("events*")

@@ -92,4 +92,5 @@ def test_what_ships_is_whole_and_small():
         folder = weights.folder_of(name)
         size += sum(path.stat().st_size for path in folder.iterdir())
         assert json.loads((folder / "run.json").read_text())["format"] == 1
+        assert f"{100 * best['miou']:.2f} %" in (folder / "MODEL_CARD.md").read_text()
     assert size <= 25e6

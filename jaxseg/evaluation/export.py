@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg import __version__, models
+from jaxseg import __version__, card, models
 from jaxseg.data.pictures import list_pictures, read_rgb
 from jaxseg.deploy.engines import FILES
 from jaxseg.deploy.exported import REPORT, REPORT_FORMAT
@@ -29,7 +29,6 @@ from jaxseg.evaluation.agreement import (
     pictures_for,
     resized,
 )
-from jaxseg.evaluation.card import card, terms_of
 from jaxseg.files import whole_folder
 from jaxseg.models import SIZE_LEAST
 from jaxseg.ops import Pair
@@ -161,7 +160,7 @@ def _report(
 ) -> dict[str, Any]:
     record, scores = run.record, run.record.get("scores", {}).get("best", {})
     data = record["config"]["data"]
-    notes = record.get("weights", {}).get("note"), terms_of(data["name"])
+    note = record.get("weights", {}).get("note")
     versions = {"jaxseg": __version__, "python": platform.python_version()}
     for package in ("jax", "numpy", *FORMATS[kind].packages):
         try:
@@ -187,7 +186,7 @@ def _report(
         "train_split": data["train_split"],
         "classes": record["classes"],
         "preprocess": record["preprocess"],
-        "note": " ".join(dict.fromkeys(filter(None, notes))),  # not the same twice
+        "note": card.terms(note, data["name"]),
     }
     if kind == "onnx":
         from jaxseg.deploy.onnx_graph import OPSET
@@ -218,7 +217,7 @@ def _explain(folder: Path, report: dict[str, Any]) -> None:
         "labels.txt": "\n".join(classes["names"]) + "\n",
         "palette.json": json.dumps(classes["palette"]) + "\n",
         REPORT: json.dumps(report, indent=1) + "\n",
-        "README.md": card(report),
+        "README.md": card.card_of_export(report),
         "run_model.py": script(report["format"], tuple(report["hw"]), report["output"]),
     }
     for name, text in texts.items():

@@ -1,7 +1,8 @@
 """Trained weights that ship with the package, a folder each.
 
-A folder is that of a run without checkpoints: `run.json`, and `weights.safetensors`
-with parameters in float16, and batch statistics, some of which are small, in float32.
+A folder is that of a run without checkpoints: `run.json`, a model card, and
+`weights.safetensors` with parameters in float16, and batch statistics, some of which
+are small, in float32.
 Its name stands for it wherever a run's folder is asked for. Runs that are made of other
 people's weights have the same form, in float32 throughout.
 """
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxseg import card
 from jaxseg.errors import UserError
 from jaxseg.files import write_whole
 
@@ -76,7 +78,8 @@ def write(
     }
     content = save(arrays)
     weights = {"sha256": hashlib.sha256(content).hexdigest(), **about}
+    record = {**record, "weights": weights}
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / FILE, content)
-    text = json.dumps({**record, "weights": weights}, indent=1)
-    write_whole(folder / "run.json", text + "\n")
+    write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
+    write_whole(folder / card.NAME, card.card_of_run(record))
