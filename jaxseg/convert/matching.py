@@ -12,6 +12,7 @@ from rich.console import Console
 
 from jaxseg.convert.files import read_safetensors, read_state_dict
 from jaxseg.convert.torch import convert_darknet, match_state_dict
+from jaxseg.convert.zh320 import refuse
 from jaxseg.errors import UserError
 
 # MobileNetV2 trained on ImageNet, as that package ships it (its licence: MIT).
@@ -100,7 +101,8 @@ def read_weights(name: str, source: str, flag: str) -> tuple[Flat, list[str]]:
         flag: of the command line, which errors name.
 
     Raises:
-        UserError: `source` cannot be read, or is for other networks.
+        UserError: `source` cannot be read, or is for other networks, among them those
+            of the papers' names that `zh320` knows.
     """
     if source == "imagenet":
         if name != "liteseg_mobilenet":
@@ -117,7 +119,9 @@ def read_weights(name: str, source: str, flag: str) -> tuple[Flat, list[str]]:
             raise UserError(f"{flag} {source}: {name} has no Darknet backbone.")
         return convert_darknet(path), []
     read = read_safetensors if path.suffix == ".safetensors" else read_state_dict
-    flat, report = match_state_dict(name, read(path))
+    state_dict = read(path)
+    refuse(state_dict, f"{flag} {source}")
+    flat, report = match_state_dict(name, state_dict)
     counters = "num_batches_tracked"
     return flat, [key for key in report.unused if not key.endswith(counters)]
 
