@@ -48,7 +48,8 @@ def card_of_run(record: Mapping[str, Any]) -> str:
 def card_of_export(report: Mapping[str, Any]) -> str:
     """Markdown, from the report that lies beside an export."""
     check = report["check"]
-    h, w = report["hw"]
+    h, w = report["hw"] or "hw"
+    size = f"{w}x{h}" if report["hw"] else "any size"
     batch = report["batch"] or "any number of"
     output = {
         "labels": "class ids, uint8 `(b, h, w)`, named in `labels.txt`",
@@ -61,7 +62,7 @@ def card_of_export(report: Mapping[str, Any]) -> str:
         what="A network that segments pictures into {} classes, exported as "
         f"{report['format']} by jaxseg.",
         facts={
-            "In": f"{batch} picture(s) of {w}x{h}, uint8 `(b, {h}, {w}, 3)`, RGB as a "
+            "In": f"{batch} picture(s) of {size}, uint8 `(b, {h}, {w}, 3)`, RGB as a "
             f"viewer shows it; {_preprocessing(report['preprocess'])}",
             "Out": output,
             "Trained on": f"{report['data']}, split {report['train_split']}, step "
@@ -75,7 +76,8 @@ def card_of_export(report: Mapping[str, Any]) -> str:
             "Terms": report["note"],
         },
         use="`python run_model.py picture.png labels.png` writes the label map of a "
-        "picture, which it resizes. Numbers are in `report.json`.",
+        + ("picture, which it resizes. " if report["hw"] else "picture. ")
+        + "Numbers are in `report.json`.",
     )
 
 

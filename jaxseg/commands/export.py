@@ -26,7 +26,7 @@ _FORMAT = flags.DEFINE_string(
     "format", None, "onnx, stablehlo, saved_model, tflite or openvino", required=True
 )
 _SIZE = flags.DEFINE_string(
-    "size", None, "height x width of the pictures, such as 512x1024", required=True
+    "size", None, "height x width, such as 512x1024, or any", required=True
 )
 _TO = flags.DEFINE_string("to", None, "the folder to write", required=True)
 _BATCH = flags.DEFINE_string("batch", "1", "pictures in a call: 1, or any")
@@ -54,7 +54,7 @@ def main() -> None:
         report = export_run(
             _CKPT.value,
             _FORMAT.value,
-            parse_size(_SIZE.value),
+            None if _SIZE.value == "any" else parse_size(_SIZE.value),
             _TO.value,
             None if _BATCH.value == "any" else 1,
             _OUTPUT.value,

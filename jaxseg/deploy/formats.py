@@ -31,7 +31,8 @@ class Job:
 
     Attributes:
         model, variables, preprocess: as trained.
-        hw: height and width of the pictures.
+        hw: height and width of the pictures, or of what they are padded to multiples;
+            see `export_onnx`.
         batch: pictures in a call; None leaves their number open.
         output: "labels" or "logits".
         calibration: pictures, uint8 `(h, w, 3)`, whose maps have the ranges for
@@ -41,7 +42,7 @@ class Job:
     model: nn.Module
     variables: Any
     preprocess: Preprocess
-    hw: Pair
+    hw: Pair | int
     batch: int | None = 1
     output: str = "labels"
     calibration: tuple[np.ndarray, ...] = ()
@@ -127,7 +128,8 @@ def _tensorflow_module(tf: Any, job: Job, platforms: tuple[str, ...]) -> Any:
 def _openvino(job: Job, path: Path) -> None:
     openvino = require("openvino", "openvino")
     graph = path.with_suffix(".onnx")
-    graph.write_bytes(_graph(job, join_pairs=True).SerializeToString())
+    fixed = not isinstance(job.hw, int)  # a joined pair has a bias a pixel
+    graph.write_bytes(_graph(job, join_pairs=fixed).SerializeToString())
     model = openvino.convert_model(str(graph))
     # By default weights are stored in half precision.
     openvino.save_model(model, str(path), compress_to_fp16=False)
@@ -144,6 +146,7 @@ class Format:
         extra: of jaxseg's, which brings them; "" for JAX itself.
         packages: whose versions matter to what comes out.
         open_batch: whether the number of pictures can be left open.
+        open_hw: whether height and width can.
         int8: whether it has convolutions of 8-bit integers.
     """
 
@@ -152,6 +155,7 @@ class Format:
     extra: str
     packages: tuple[str, ...]
     open_batch: bool = True
+    open_hw: bool = False
     int8: bool = False
 
 
@@ -161,6 +165,7 @@ FORMATS = {
         ("onnx", "onnxruntime"),
         "onnx",
         ("onnx", "onnxruntime"),
+        open_hw=True,
         int8=True,
     ),
     "stablehlo": Format(_stablehlo, (), "", ()),
@@ -180,11 +185,15 @@ FORMATS = {
         ("tensorflow-cpu", "ai-edge-litert"),
         open_batch=False,
     ),
-    "openvino": Format(_openvino, ("onnx", "openvino"), "openvino", ("openvino",)),
+    "openvino": Format(
+        _openvino, ("onnx", "openvino"), "openvino", ("openvino",), open_hw=True
+    ),
 }
 
 
-def check_format(kind: str, batch: int | None = 1, int8: bool = False) -> None:
+def check_format(
+    kind: str, batch: int | None = 1, int8: bool = False, fixed_hw: bool = True
+) -> None:
     """Raises `UserError` unless this machine can write `kind`, and so as asked for."""
     if kind not in FORMATS:
         raise UserError(f"--format is {kind!r}; there are: {', '.join(FORMATS)}.")
@@ -193,9 +202,14 @@ def check_format(kind: str, batch: int | None = 1, int8: bool = False) -> None:
         require(module, form.extra)
     if batch is None and not form.open_batch:
         raise UserError(f"{kind} needs a fixed number of pictures; give --batch 1.")
+    if not fixed_hw and not form.open_hw:
+        able = " and ".join(name for name, form in FORMATS.items() if form.open_hw)
+        raise UserError(f"{kind} needs a fixed --size; any is for {able}.")
     if int8 and not form.int8:
         able = ", ".join(name for name, form in FORMATS.items() if form.int8)
         raise UserError(f"{kind} leaves in float32 alone; --int8 is for {able}.")
+    if int8 and not fixed_hw:
+        raise UserError("--int8 needs a fixed --size, of the pictures to calibrate on.")
 
 
 def write(kind: str, job: Job, folder: Path) -> Path:

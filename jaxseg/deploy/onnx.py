@@ -4,17 +4,18 @@ The jaxpr of `segment` under the textbook lowering is translated equation by equ
 Maps are NCHW in the graph: only the picture, and logits at the end, are transposed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.deploy.onnx_graph import NO_EPSILON, Graph, Value
+from jaxseg.deploy.onnx_graph import Graph, Value
+from jaxseg.deploy.onnx_rules import DTYPES, RULES
 from jaxseg.deploy.predictor import OUTPUTS, deploy, segment
 from jaxseg.ops import Lowering, Pair, lowering
 
@@ -26,7 +27,7 @@ def export_onnx(
     model: nn.Module,
     variables: Any,
     preprocess: Preprocess,
-    hw: Pair,
+    hw: Pair | int,
     output: str = "labels",
     join_pairs: bool = False,
     batch: int | None = 1,
@@ -39,6 +40,9 @@ def export_onnx(
     part of the graph. Needs the `onnx` package (jaxseg's extra of that name).
 
     Args:
+        hw: height and width of the pictures; or what `open_multiple` gives, which
+            leaves both open: a picture is padded at the bottom and right to multiples
+            of that by what its edge shows, and what comes out is cropped.
         output: "labels" or "logits".
         join_pairs: make one convolution, and the sum with a map of biases, of each of
             FDDWNet's depthwise pairs. OpenVINO is faster so, onnxruntime slower.
@@ -53,28 +57,88 @@ def export_onnx(
     """
     if output not in OUTPUTS:
         raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}.")
+    multiple, hw = (hw, _sizes_of(hw)[0]) if isinstance(hw, int) else (None, hw)
     with lowering(Lowering("textbook", join_pairs=join_pairs)):
+        program = model, variables
         if not trainable:
-            model, variables = deploy(model, variables, preprocess, hw)
+            program = deploy(model, variables, preprocess, hw)
         closed = jax.make_jaxpr(
-            lambda image: segment(model, variables, preprocess, image, output)
+            lambda image: segment(*program, preprocess, image, output)
         )(jax.ShapeDtypeStruct((batch or 1, *hw, 3), jnp.uint8))
-
     graph = Graph(trainable, open_batch=batch is None)
-    pixels = graph.add("Cast", "image", to=_DTYPES[np.dtype(np.float32)])
+    _fill(graph, closed, output, multiple, hw)
+    shape = batch or 1, *hw, 3
+    return graph.model(type(model).__name__, shape, output, closed.out_avals[0])
+
+
+# Tried in this order: the least that a network can take, its stride, and more.
+_MULTIPLES = (8, 16, 32, 64)
+
+
+def open_multiple(model: nn.Module, variables: Any, preprocess: Preprocess) -> int:
+    """Of what number the sizes of maps are multiples in a graph of open height and
+    width: the least for which every map is the same fraction of every picture.
+
+    Then graphs that were traced with pictures of two sizes are equal, which is what is
+    looked for.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for multiple in _MULTIPLES:
+        graphs = []
+        for hw in _sizes_of(multiple):
+            with lowering(Lowering("textbook", join_pairs=False)):
+                program = deploy(model, variables, preprocess, hw)
+                closed = jax.make_jaxpr(
+                    lambda image, p=program: segment(*p, preprocess, image)
+                )(jax.ShapeDtypeStruct((1, *hw, 3), jnp.uint8))
+            graph = Graph()
+            try:
+                _fill(graph, closed, "labels", multiple, hw)
+            except ValueError:
+                break
+            graphs.append(graph)
+        if len(graphs) == 2 and graphs[0].computes_as(graphs[1]):
+            return multiple
+    raise ValueError(
+        "height and width cannot be left open: its maps are no fixed fractions of "
+        "the picture."
+    )
+
+
+def _sizes_of(multiple: int) -> tuple[Pair, Pair]:
+    """Two sizes of pictures that are multiples of it and of no power of 2 above it."""
+    a, b, c, d = (multiple * (64 // multiple + 1 + 2 * i) for i in range(4))
+    return (a, b), (c, d)
+
+
+def _fill(
+    graph: Graph, closed: ClosedJaxpr, output: str, multiple: int | None, hw: Pair
+) -> None:
+    """Adds all from uint8 `image` to `output`; `multiple` of an open size, of which
+    `hw` is the one that was traced."""
+    pixels = graph.add("Cast", "image", to=DTYPES[np.dtype(np.float32)])
     pixels = graph.add("Transpose", pixels, perm=(0, 3, 1, 2))
+    size = None
+    if multiple:
+        first, last = np.array([2]), np.array([4])
+        size = graph.add("Slice", graph.add("Shape", pixels), first, last)
+        step = np.array([multiple])
+        up = graph.add("Div", graph.add("Add", size, step - 1), step)
+        graph.opened(hw, graph.add("Mul", up, step))
+        more = graph.add("Sub", graph.size, size)
+        pads = graph.add("Concat", np.zeros(6, np.int64), more, axis=0)
+        pixels = graph.add("Pad", pixels, pads, mode="edge")
     (result,) = _translate(graph, closed.jaxpr, closed.consts, [pixels])
+    if size:
+        axes = np.array([1, 2] if output == "labels" else [2, 3])
+        result = graph.add("Slice", result, np.array([0, 0]), size, axes)
     if output == "logits":
         result = graph.add("Transpose", result, perm=(0, 2, 3, 1))
     graph.add("Identity", result, outputs=[output])
     graph.merge()
 
-    name = type(model).__name__
-    return graph.model(name, (batch or 1, *hw, 3), output, closed.out_avals[0])
-
-
-# ONNX's numbers for the dtypes that images, maps and labels have.
-_DTYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2}
 
 # The primitives that call a jaxpr of their own.
 _CALLS = ("jit", "pjit", "custom_jvp_call", "custom_vjp_call")
@@ -112,233 +176,3 @@ def _translate(
         results = results if isinstance(results, list) else [results]
         values.update(zip(eqn.outvars, results))
     return [read(v) for v in jaxpr.outvars]
-
-
-def _order(rank: int) -> tuple[int, ...]:
-    """JAX's axes in ONNX's order: what is behind h and w comes before them."""
-    return (0, *range(3, rank), 1, 2) if rank > 2 else tuple(range(rank))
-
-
-def _axis(axis: int, rank: int) -> int:
-    return _order(rank).index(axis)
-
-
-def _by_axis(numbers: Sequence[int]) -> np.ndarray:
-    """A shape, or any other number an axis, in ONNX's order."""
-    return np.array([numbers[axis] for axis in _order(len(numbers))], np.int64)
-
-
-def _in(eqn: JaxprEqn) -> tuple[int, ...]:
-    return eqn.invars[0].aval.shape
-
-
-def _out(eqn: JaxprEqn) -> tuple[int, ...]:
-    return eqn.outvars[0].aval.shape
-
-
-def _operand(x: Value) -> Value:
-    return x if isinstance(x, str) else x.transpose(_order(x.ndim))
-
-
-Rule = Callable[..., Value | list[Value]]  # (graph, eqn, *values)
-
-
-def _node(op: str, **attributes: Any) -> Rule:
-    return lambda graph, eqn, *xs: graph.add(op, *map(_operand, xs), **attributes)
-
-
-def _arithmetic(op: str, on_constant: str = "", of: Callable | None = None) -> Rule:
-    """`op`; with a constant, which then comes second, `on_constant` of what `of` says.
-
-    `Graph.merge` looks for sums and products with constants in this form.
-    """
-
-    def rule(graph, eqn, x, y):
-        if of and not isinstance(y, str):
-            return graph.add(on_constant, x, _operand(of(y)))
-        if not of and not isinstance(x, str):
-            x, y = y, x
-        return graph.add(op, _operand(x), _operand(y))
-
-    return rule
-
-
-def _conv(graph, eqn, x, kernel):
-    p = eqn.params
-    low, high = zip(*p["padding"])
-    common = dict(kernel_shape=kernel.shape[:2], group=p["feature_group_count"])
-    if tuple(p["lhs_dilation"]) == (1, 1):
-        common.update(strides=p["window_strides"], dilations=p["rhs_dilation"])
-        kernel = kernel.transpose(3, 2, 0, 1)
-        return graph.add("Conv", x, kernel, pads=low + high, **common)
-    if (*p["window_strides"], *p["rhs_dilation"], common["group"]) != (1,) * 5:
-        raise ValueError(f"the ONNX export cannot express this convolution: {eqn}")
-    # A ConvTranspose has the taps the other way round, and `pads` are what it cuts off.
-    return graph.add(
-        "ConvTranspose",
-        x,
-        kernel[::-1, ::-1].transpose(2, 3, 0, 1),
-        strides=p["lhs_dilation"],
-        pads=[k - 1 - n for k, n in zip(kernel.shape, low)] * 2,
-        output_padding=[b - a for a, b in p["padding"]],
-        **common,
-    )
-
-
-def _prelu(graph, eqn, x, slope):
-    """`slope * x + (1 - slope) * relu(x)`.
-
-    onnxruntime has no PRelu in the layout that its convolutions work in, and OpenVINO
-    too takes less time for these. BatchNormalization it has.
-    """
-    if graph.trainable:
-        return graph.add("PRelu", x, slope.reshape(-1, 1, 1))
-
-    def scaled(x, gain):
-        zero, one = np.zeros_like(gain), np.ones_like(gain)
-        norm = gain, zero, zero, one
-        return graph.add("BatchNormalization", x, *norm, epsilon=NO_EPSILON)
-
-    return graph.add("Add", scaled(x, slope), scaled(graph.add("Relu", x), 1 - slope))
-
-
-def _max_pool(graph, eqn, x):
-    p = eqn.params
-    pads = [margin[end] for end in (0, 1) for margin in p["padding"][1:3]]
-    window = dict(kernel_shape=p["window_dimensions"][1:3], pads=pads)
-    return graph.add("MaxPool", x, strides=p["window_strides"][1:3], **window)
-
-
-def _pad(graph, eqn, x, value):
-    low, high, interior = zip(*eqn.params["padding_config"])
-    if any(interior) or min(low + high) < 0:
-        raise ValueError(f"the ONNX export cannot express this padding: {eqn}")
-    pads = np.concatenate([_by_axis(low), _by_axis(high)])
-    return graph.add("Pad", x, pads, value) if pads.any() else x
-
-
-def _pad_edge(graph, eqn, x):
-    more = _by_axis(_out(eqn)) - _by_axis(_in(eqn))
-    pads = np.concatenate([0 * more, more])
-    return graph.add("Pad", x, pads, mode="edge") if pads.any() else x
-
-
-def _sizes(graph: Graph, eqn: JaxprEqn, x: str) -> Value:
-    """The result's shape, in ONNX's order; of an open batch, with that of `x`."""
-    shape = _by_axis(_out(eqn))
-    if not graph.open_batch:
-        return shape
-    first, second = np.array([0]), np.array([1])
-    batch = graph.add("Slice", graph.add("Shape", x), first, second)
-    return graph.add("Concat", batch, shape[1:], axis=0)
-
-
-def _resize(how: str) -> Rule:
-    kind = dict(mode="linear", coordinate_transformation_mode=how)
-
-    def rule(graph, eqn, x):
-        if _in(eqn) == _out(eqn):
-            return x
-        # The sizes are given, regions of interest and scales are not.
-        return graph.add("Resize", x, "", "", _sizes(graph, eqn, x), **kind)
-
-    return rule
-
-
-def _slice(graph, eqn, x):
-    p = eqn.params
-    if _in(eqn) == _out(eqn):
-        return x
-    steps = p["strides"] or (1,) * len(_in(eqn))
-    first, last, steps = map(_by_axis, (p["start_indices"], p["limit_indices"], steps))
-    axes = np.flatnonzero(_by_axis(_in(eqn)) != _by_axis(_out(eqn)))
-    return graph.add("Slice", x, first[axes], last[axes], axes, steps[axes])
-
-
-def _split(graph, eqn, x):
-    sizes = np.array(eqn.params["sizes"], np.int64)
-    if len(sizes) == 1:  # which onnx2torch could not read
-        return x
-    outputs = [f"{graph.scope}/Split_{len(graph.nodes)}_{i}" for i in range(len(sizes))]
-    axis = _axis(eqn.params["axis"], len(_in(eqn)))
-    graph.add("Split", x, sizes, outputs=outputs, axis=axis)
-    return outputs
-
-
-def _concatenate(graph, eqn, *xs):
-    axis = _axis(eqn.params["dimension"], len(_out(eqn)))
-    return graph.add("Concat", *map(_operand, xs), axis=axis)
-
-
-def _broadcast(graph, eqn, x):
-    if len(_in(eqn)) != len(_out(eqn)):
-        raise ValueError(f"the ONNX export cannot broadcast to new axes: {eqn}")
-    return graph.add("Expand", x, _by_axis(_out(eqn)))
-
-
-def _reshape(graph, eqn, x):
-    # What is behind h and w comes before them, but stays together.
-    if _in(eqn)[:3] != _out(eqn)[:3]:
-        raise ValueError(f"the ONNX export can reshape channels only: {eqn}")
-    shape = _by_axis(_out(eqn))
-    if graph.open_batch:
-        shape[0] = 0  # ONNX's sign for the input's own
-    return graph.add("Reshape", x, shape)
-
-
-def _transpose(graph, eqn, x):
-    wanted = _by_axis(eqn.params["permutation"])
-    perm = [_axis(axis, len(wanted)) for axis in wanted]
-    return graph.add("Transpose", x, perm=perm)
-
-
-def _argmax(graph, eqn, x):
-    axis = _axis(eqn.params["axes"][0], len(_in(eqn)))
-    return graph.add("ArgMax", x, axis=axis, keepdims=0)
-
-
-def _convert(graph, eqn, x):
-    dtype = eqn.params["new_dtype"]
-    if dtype == np.float32:  # which pixels are from the start
-        return x
-    return graph.add("Cast", x, to=_DTYPES[np.dtype(dtype)])
-
-
-# What an equation becomes: by its primitive, or by the name of the jitted function that
-# it calls, JAX's own or one that is `ops.named`.
-RULES: dict[str, Rule] = {
-    "add": _arithmetic("Add"),
-    "argmax": _argmax,
-    "broadcast_in_dim": _broadcast,
-    "concatenate": _concatenate,
-    "conv_general_dilated": _conv,
-    "convert_element_type": _convert,
-    "div": _arithmetic("Div", "Mul", np.reciprocal),
-    "mul": _arithmetic("Mul"),
-    "pad": _pad,
-    "reduce_window_max": _max_pool,
-    "reshape": _reshape,
-    "slice": _slice,
-    "split": _split,
-    "sub": _arithmetic("Sub", "Add", np.negative),
-    "transpose": _transpose,
-    "jit avg_pool3": _node(
-        "AveragePool",
-        kernel_shape=(3, 3),
-        strides=(2, 2),
-        pads=(1, 1, 1, 1),
-        count_include_pad=1,
-    ),
-    "jit leaky_relu": lambda graph, eqn, x, slope: graph.add(
-        "LeakyRelu", x, alpha=float(slope)
-    ),
-    "jit max_pool2": _node("MaxPool", kernel_shape=(2, 2), strides=(2, 2)),
-    "jit mean_over_channels": _node("ReduceMean", axes=(1,)),
-    "jit mean_over_pixels": _node("GlobalAveragePool"),
-    "jit pad_edge": _pad_edge,
-    "jit prelu": _prelu,
-    "jit relu": _node("Relu"),
-    "jit relu6": lambda graph, eqn, x: graph.add("Clip", x, *np.float32([0, 6])),
-    "jit resize_align_corners": _resize("align_corners"),
-    "jit resize_half_pixel": _resize("half_pixel"),
-}

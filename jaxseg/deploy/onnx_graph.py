@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,8 @@ class Graph:
         scope: the part of the network that comes next, for the names of its nodes.
         trainable: whether the graph is of a network as it is trained.
         open_batch: whether the first axis, 1 in the trace, may be any number.
+        hw, size: where height and width may be any, those of the trace, and the tensor
+            that holds those of a picture.
     """
 
     def __init__(self, trainable: bool = False, open_batch: bool = False) -> None:
@@ -47,6 +50,8 @@ class Graph:
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.scope = ""
+        self.hw: tuple[int, int] | None = None
+        self.size = ""
 
     def constant(self, array: np.ndarray) -> str:
         name = f"constant_{len(self.constants)}"
@@ -61,6 +66,38 @@ class Graph:
         outputs = outputs or [f"{self.scope}/{op}_{len(self.nodes)}"]
         self.nodes.append(Node(op, names, outputs, attributes))
         return outputs[0]
+
+    def opened(self, hw: tuple[int, int], size: str) -> None:
+        """Height and width, `hw` in the trace, become what the tensor `size` holds."""
+        self.hw, self.size = hw, size
+
+    def fraction(self, hw: np.ndarray) -> str:
+        """The tensor, int64 `(2,)`, that is `hw` for a picture of the trace's size.
+
+        Raises:
+            ValueError: the two are not the same fraction of the picture's.
+        """
+        of_h, of_w = (Fraction(int(n), whole) for n, whole in zip(hw, self.hw))
+        if of_h != of_w:
+            raise ValueError(f"{tuple(hw)} is no fraction of pictures of {self.hw}.")
+        given = np.array([of_h.numerator]), np.array([of_h.denominator])
+        return self.add("Div", self.add("Mul", self.size, given[0]), given[1])
+
+    def computes_as(self, other: "Graph") -> bool:
+        """True of the same operations with the same constants."""
+        return len(self.nodes) == len(other.nodes) and all(
+            (a.op, repr(a.attributes), a.outputs)
+            == (b.op, repr(b.attributes), b.outputs)
+            and len(a.inputs) == len(b.inputs)
+            and all(
+                np.array_equal(self._read(x), other._read(y))
+                for x, y in zip(a.inputs, b.inputs)
+            )
+            for a, b in zip(self.nodes, other.nodes)
+        )
+
+    def _read(self, name: str) -> Value:
+        return self.constants.get(name, name)
 
     def merge(self) -> None:
         """Makes one node of two where one can do what both do."""
@@ -111,7 +148,11 @@ class Graph:
 
         kind = helper.np_dtype_to_tensor_dtype(aval.dtype)
         shapes = [
-            ("b", *shape[1:]) if self.open_batch else shape
+            (
+                "b" if self.open_batch else shape[0],
+                *(("h", "w") if self.hw else shape[1:3]),
+                *shape[3:],
+            )
             for shape in (image, aval.shape)
         ]
         uint8 = onnx.TensorProto.UINT8

@@ -54,7 +54,7 @@ import numpy as np
 from PIL import Image
 
 here, (source, target) = Path(__file__).parent, sys.argv[1:]
-picture = Image.open(source).convert("RGB").resize({wh}, Image.Resampling.BILINEAR)
+picture = Image.open(source).convert("RGB"){resize}
 pixels = np.asarray(picture)[None]
 {body}
 labels = Image.fromarray(found[0]{chosen})
@@ -63,12 +63,12 @@ labels.save(target)
 '''
 
 
-def script(kind: str, hw: Pair, output: str) -> str:
-    """The text of `run_model.py` for an export of format `kind`."""
+def script(kind: str, hw: Pair | None, output: str) -> str:
+    """The text of `run_model.py` for an export of format `kind`; `hw` may be open."""
     engine, body = _ENGINES[kind]
     return _SCRIPT.format(
         engine=engine,
-        wh=hw[::-1],
+        resize=f".resize({(hw[1], hw[0])}, Image.Resampling.BILINEAR)" if hw else "",
         body=body.format(file=FILES[kind], output=output),
         chosen="" if output == "labels" else '.argmax(-1).astype("uint8")',
     )

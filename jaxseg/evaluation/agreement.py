@@ -49,10 +49,11 @@ class Pictures:
     origin: str
 
 
-def pictures_for(run: Run, hw: Pair) -> Pictures:
+def pictures_for(run: Run, hw: Pair | None) -> Pictures:
     """Pictures of the run's validation split, or drawn ones where that is not there.
 
-    Eight, spread over the split, resized to `hw`.
+    Eight, spread over the split, resized to `hw`; of an open one some as they are, some
+    cropped, so that there are two sizes at least.
     """
     try:
         source = source_of(run)
@@ -61,33 +62,55 @@ def pictures_for(run: Run, hw: Pair) -> Pictures:
         found = []
     if found:
         images, labels = map(list, zip(*found))
-        size = f"{hw[1]}x{hw[0]}"
-        return Pictures(images, labels, f"{source.name} val, resized to {size}")
-    h, w = max(64, hw[0] + -hw[0] % 8), max(128, hw[1] + -hw[1] % 8)
-    scenes = [draw_scene(seed, (h, w))[0] for seed in range(PICTURES)]
-    return Pictures([scene[: hw[0], : hw[1]] for scene in scenes], [], "drawn scenes")
+        how = f"resized to {hw[1]}x{hw[0]}" if hw else "some of them cropped"
+        return Pictures(images, labels, f"{source.name} val, {how}")
+    h, w = hw or (150, 203)
+    drawn = max(64, h + -h % 8), max(128, w + -w % 8)
+    scenes = [draw_scene(seed, drawn)[0][:h, :w] for seed in range(PICTURES)]
+    if hw is None:
+        scenes = [_cropped(scene, number) for number, scene in enumerate(scenes)]
+    return Pictures(scenes, [], "drawn scenes")
 
 
 def _spread(
-    source: Source, split: str, hw: Pair
+    source: Source, split: str, hw: Pair | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     ids = source.ids(split)
-    for index in sorted(set(np.linspace(0, len(ids) - 1, PICTURES).astype(int))):
+    chosen = sorted(set(np.linspace(0, len(ids) - 1, PICTURES).astype(int)))
+    for number, index in enumerate(chosen):
         image, label = source.read(split, ids[index])
-        yield resized(image, hw), resized(label, hw, Image.Resampling.NEAREST)
+        if hw is None:
+            yield _cropped(image, number), _cropped(label, number)
+        else:
+            yield resized(image, hw), resized(label, hw, Image.Resampling.NEAREST)
+
+
+def _cropped(array: np.ndarray, number: int) -> np.ndarray:
+    """Every second one without its last rows and columns."""
+    h, w = array.shape[:2]
+    return array[: h - h // 5, : w - w // 7] if number % 2 else array
 
 
 def as_trained(
-    model: nn.Module, variables: Any, preprocess: Preprocess
+    model: nn.Module, variables: Any, preprocess: Preprocess, multiple: int = 1
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 `(h, w, 3)` to float32 logits `(h, w, k)`, neither folded nor exported."""
+    """uint8 `(h, w, 3)` to float32 logits `(h, w, k)`, neither folded nor exported.
+
+    Args:
+        multiple: pictures are padded to multiples of it, as `export_onnx` says.
+    """
 
     @jax.jit
     def logits(image):
         with lowering(Lowering("textbook")), jax.default_matmul_precision("highest"):
             return segment(model, variables, preprocess, image, "logits")
 
-    return lambda image: np.asarray(logits(image[None]))[0]
+    def call(image: np.ndarray) -> np.ndarray:
+        h, w = image.shape[:2]
+        more = (0, -h % multiple), (0, -w % multiple), (0, 0)
+        return np.asarray(logits(np.pad(image, more, "edge")[None]))[0, :h, :w]
+
+    return call
 
 
 def compare(
@@ -183,8 +206,10 @@ def _peak(values: np.ndarray) -> np.floating:
 
 
 def _found(engine: Apart, images: list[np.ndarray], number: int) -> np.ndarray:
-    """The output for a picture; of an open batch, in a call with the next one."""
+    """The output for a picture; of an open batch, in a call with the next one of its
+    size."""
     batch = [images[number]]
     if engine.batch is None:
-        batch.append(images[(number + 1) % len(images)])
+        others = images[number + 1 :] + images[: number + 1]
+        batch += [x for x in others if x.shape == batch[0].shape][:1]
     return engine(np.stack(batch))[0][0]

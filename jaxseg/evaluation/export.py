@@ -40,7 +40,7 @@ _CALIBRATION = 64  # pictures at most: more change the ranges little
 def export_run(
     ckpt: str | os.PathLike,
     kind: str,
-    hw: Pair,
+    hw: Pair | None,
     to: str | os.PathLike,
     batch: int | None = 1,
     output: str = "labels",
@@ -56,7 +56,7 @@ def export_run(
 
     Args:
         kind: one of `FORMATS`.
-        hw: height and width of the pictures.
+        hw: height and width of the pictures; None leaves them open.
         batch: pictures in a call; None leaves their number open.
         output: "labels" or "logits".
         which: `best`, `last` or a step.
@@ -72,7 +72,7 @@ def export_run(
             has no form in it; `to` is there already or cannot be written.
         Unequal: the export does not compute what the network does; nothing is left.
     """
-    check_format(kind, batch, calibrate is not None)
+    check_format(kind, batch, calibrate is not None, hw is not None)
     if output not in OUTPUTS:
         raise UserError(f"--output is {output!r}; it can be {' or '.join(OUTPUTS)}.")
     target = _target(to, overwrite)
@@ -81,12 +81,13 @@ def export_run(
     model = models.create(**{**run.record["model"], "dtype": "float32"})
     calibration = () if calibrate is None else _calibration(Path(calibrate), hw)
     least = EQUAL_LEAST_INT8 if calibration else EQUAL_LEAST
-    job = Job(model, variables, run.preprocess, hw, batch, output, calibration)
+    network = model, variables, run.preprocess
+    job = Job(*network, hw or _open(kind, *network), batch, output, calibration)
     try:
         with whole_folder(target) as folder:
             file = _written(kind, job, folder)
             pictures = pictures_for(run, hw)
-            wanted = as_trained(model, variables, run.preprocess)
+            wanted = as_trained(*network, 1 if hw else job.hw)
             check = compare(file, wanted, pictures, run.table, least)
             report = _report(kind, job, run, step, file, check)
             _explain(folder, report)
@@ -111,6 +112,15 @@ def parse_size(text: str) -> Pair:
             "height and in width."
         )
     return h, w
+
+
+def _open(kind: str, *network: Any) -> int:
+    from jaxseg.deploy.onnx import open_multiple
+
+    try:
+        return open_multiple(*network)
+    except ValueError as error:
+        raise UserError(f"{kind} of any size: {error}") from error
 
 
 def _calibration(folder: Path, hw: Pair) -> tuple[np.ndarray, ...]:
@@ -173,7 +183,8 @@ def _report(
         "file": FILES[kind],
         "network": record["model"],
         "dtype": "int8" if job.calibration else "float32",
-        "hw": list(job.hw),
+        "hw": None if isinstance(job.hw, int) else list(job.hw),
+        "multiple": job.hw if isinstance(job.hw, int) else None,
         "batch": job.batch,
         "output": job.output,
         "bytes": _size(file.parent),
@@ -218,7 +229,7 @@ def _explain(folder: Path, report: dict[str, Any]) -> None:
         "palette.json": json.dumps(classes["palette"]) + "\n",
         REPORT: json.dumps(report, indent=1) + "\n",
         "README.md": card.card_of_export(report),
-        "run_model.py": script(report["format"], tuple(report["hw"]), report["output"]),
+        "run_model.py": script(report["format"], report["hw"], report["output"]),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -42,18 +42,17 @@ def score_export(
     engine, truth = exported.engine(), true_labels(source, split)
     k = len(exported.table)
     total, ids = np.zeros((k, k), np.int64), source.ids(split)
-    hw = engine.hw or source.hw
     for name in track(ids, f"Scoring {source.name} {split}", transient=True):
         image, label = source.read(split, name)
-        found = engine(resized(image, hw)[None])[0]
+        found = engine(resized(image, engine.hw or image.shape[:2])[None])[0]
         if engine.output == "logits":
             found = found.argmax(-1).astype(np.uint8)
         total += count_at_size_of(truth(name) if truth else label, found, k)
     line = protocol(
         source, split, report["step"], report["train_split"], exported.preprocess
     )
-    if hw != source.hw:
-        line += f", pictures resized to {hw[1]}x{hw[0]}"
+    if engine.hw and engine.hw != source.hw:
+        line += f", pictures resized to {engine.hw[1]}x{engine.hw[0]}"
     line += f", {report['format']} by {engine.name}"
     scores = Scores(total, exported.table).as_dict()
     return {"step": report["step"], "protocol": line, **scores}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import flax.linen as nn
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -9,7 +10,7 @@ from flax.traverse_util import flatten_dict
 from jaxseg import models
 from jaxseg.benchmark.workload import draw_weights
 from jaxseg.data.preprocess import Preprocess
-from jaxseg.deploy.onnx import export_onnx
+from jaxseg.deploy.onnx import export_onnx, open_multiple
 from jaxseg.deploy.onnx_graph import Graph
 from jaxseg.deploy.predictor import Predictor
 
@@ -96,6 +97,44 @@ def test_an_open_batch_computes_what_a_fixed_one_does(name):
     exported = export_onnx(*arguments, "logits", batch=None)
     same(run(exported, images), wanted, relative=1e-5)
     same(run(exported, images[:1]), wanted[:1], relative=1e-5)
+
+
+# The deepest maps are at a sixteenth in Darknet19's LiteSeg, at a thirty-second in the
+# other two; what the others have at an eighth or less is never resized but to a whole.
+MULTIPLES = dict.fromkeys(models.names(), 8)
+MULTIPLES |= dict(liteseg_darknet=16, liteseg_mobilenet=32, liteseg_shufflenet=32)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_open_sizes_compute_what_fixed_ones_do(name):
+    model, preprocess = models.create(name, num_classes=3), Preprocess(MEAN, STD)
+    network = model, draw_weights(model), preprocess
+    multiple = open_multiple(*network)
+    assert multiple == MULTIPLES[name]
+    exported = export_onnx(*network, multiple, "logits", batch=None)
+    for hw in (5 * multiple, 3 * multiple), (7 * multiple - 3, 4 * multiple - 5):
+        image = np.concatenate([picture(hw), 255 - picture(hw)])
+        padded = np.pad(
+            image, [(0, 0), *((0, -n % multiple) for n in hw), (0, 0)], "edge"
+        )
+        fixed = export_onnx(*network, padded.shape[1:3], "logits", batch=2)
+        wanted = run(fixed, padded)[:, : hw[0], : hw[1]]
+        same(run(exported, image), wanted, relative=1e-5)
+
+
+class Tilted(nn.Module):
+    """Adds a map of constants, as large as the picture."""
+
+    dtype: type = np.float32
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return x + np.arange(x.shape[1], dtype=np.float32)[None, :, None, None]
+
+
+def test_maps_that_are_no_fraction_of_the_picture():
+    with pytest.raises(ValueError, match="no fixed fractions of the picture"):
+        open_multiple(Tilted(), {}, Preprocess(MEAN, STD))
 
 
 def test_pairs_are_joined_on_request():

@@ -28,6 +28,7 @@ from jaxseg.evaluation.export import export_run, parse_size
 from jaxseg.evaluation.exported import score_export
 from jaxseg.evaluation.report import score_run
 from jaxseg.runs import Run, describe
+from streets import draw_scene
 from tools.reliability import short_dabnet, toy
 
 HW = toy.HW
@@ -144,6 +145,35 @@ def test_an_export_of_another_size_is_scored_at_that_of_the_truth(data, run, tmp
     # The first row is void.
     assert found["pixels"] == 3 * 47 * 64
     assert ", pictures resized to 64x32, stablehlo by jax" in found["protocol"]
+
+
+def test_an_export_of_any_size(data, run, tmp_path):
+    needs("onnx")
+    report = export_run(run.folder, "onnx", None, tmp_path / "out", batch=None)
+    assert report["hw"] is None and report["multiple"] == 8
+    assert report["check"]["equal_labels"] >= 0.999
+    assert report["check"]["pictures"] == "folder val, some of them cropped"
+    assert (
+        "of any size, uint8 `(b, h, w, 3)`" in (tmp_path / "out/README.md").read_text()
+    )
+    wanted = score_run(run.folder)
+    found = score_export(tmp_path / "out", "val", str(data))
+    assert found["miou"] == pytest.approx(wanted["miou"], abs=1e-4)
+    assert found["protocol"].startswith(wanted["protocol"] + ", onnx by onnxruntime ")
+    scene = draw_scene(1, (128, 192))[0][:101, :155]
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    segment = jaxseg.load(tmp_path / "out")
+    assert np.mean(segment(scene) == labels_of(run, scene)) >= 0.999
+    script = tmp_path / "out" / "run_model.py"
+    code, err = in_process(script, tmp_path / "a.png", tmp_path / "b.png")
+    assert code == 0, err
+    labels = np.asarray(Image.open(tmp_path / "b.png"))
+    assert np.mean(labels == labels_of(run, scene)) >= 0.999
+    with pytest.raises(UserError, match="needs a fixed --size; any is for onnx and"):
+        export_run(run.folder, "stablehlo", None, tmp_path / "no")
+    with pytest.raises(UserError, match="--int8 needs a fixed --size"):
+        folder = data / "images" / "train"
+        export_run(run.folder, "onnx", None, tmp_path / "no", calibrate=folder)
 
 
 def test_drawn_pictures_stand_in_for_data_that_are_not_there(run, tmp_path):
