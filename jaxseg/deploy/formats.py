@@ -47,9 +47,9 @@ class Job:
     output: str = "labels"
     calibration: tuple[np.ndarray, ...] = ()
 
-    def function(self) -> Callable[[jax.Array], jax.Array]:
+    def function(self, **how_else: bool) -> Callable[[jax.Array], jax.Array]:
         """uint8 `(b, h, w, 3)` to the output, in JAX's own operations."""
-        how = Lowering("textbook", join_pairs=False)
+        how = Lowering("textbook", join_pairs=False, **how_else)
         with lowering(how):
             network, weights = deploy(
                 self.model, self.variables, self.preprocess, self.hw
@@ -103,18 +103,20 @@ def _saved_model(job: Job, path: Path) -> None:
 
 def _tflite(job: Job, path: Path) -> None:
     tf = require("tensorflow", "tflite")
-    module = _tensorflow_module(tf, job, ("cpu",))
+    module = _tensorflow_module(tf, job, ("cpu",), even_kernels=True)
     functions = [module.segment.get_concrete_function()]
     converter = tf.lite.TFLiteConverter.from_concrete_functions(functions, module)
     path.write_bytes(converter.convert())
 
 
-def _tensorflow_module(tf: Any, job: Job, platforms: tuple[str, ...]) -> Any:
+def _tensorflow_module(
+    tf: Any, job: Job, platforms: tuple[str, ...], **how_else: bool
+) -> Any:
     """A `tf.Module` with the function `segment`."""
     from jax.experimental import jax2tf
 
     run = jax2tf.convert(
-        job.function(),
+        job.function(**how_else),
         with_gradient=False,
         native_serialization_platforms=platforms,
     )
@@ -186,7 +188,12 @@ FORMATS = {
         open_batch=False,
     ),
     "openvino": Format(
-        _openvino, ("onnx", "openvino"), "openvino", ("openvino",), open_hw=True
+        _openvino,
+        ("onnx", "openvino"),
+        "openvino",
+        ("openvino",),
+        open_hw=True,
+        int8=True,
     ),
 }
 

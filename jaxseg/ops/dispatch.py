@@ -32,6 +32,7 @@ class Lowering:
         deployed: the network is folded, and no gradient is taken of what is traced.
         join_pairs: fold a depthwise 3x1 and 1x3 with nothing between them into one
             pass, at the price of a bias that depends on the column.
+        even_kernels: write a transposed 3x3 as a 4x4 with zeros, for TFLite.
     """
 
     platform: str
@@ -40,6 +41,7 @@ class Lowering:
     sums: bool = False
     join_pairs: bool = True
     deployed: bool = False
+    even_kernels: bool = False
 
 
 _LOWERING: ContextVar[Lowering | None] = ContextVar("lowering", default=None)

@@ -213,6 +213,12 @@ def _has_zeros(x: Map) -> bool:
 
 
 TRANSPOSED = (
+    Row(
+        upsample.as_4x4,
+        lambda how: how.even_kernels,
+        "no record: the definition's margins are written to TFLite the wrong way round",
+        lambda x, kernel, _: kernel.shape[0] == 3,
+    ),
     Row(upsample.blocks, _fast, NO_ZEROS, lambda x, kernel, _: kernel.shape[0] == 2),
     Row(upsample.phased, _fast, NO_ZEROS, lambda x, kernel, _: _has_zeros(x)),
     Row(gradients.transposed, _fast, NO_ZEROS),

@@ -19,6 +19,24 @@ def blocks(x: Map, kernel: jax.Array, epilogue: Epilogue) -> jax.Array:
     return y.reshape(b, 2 * h, 2 * w, *y.shape[5:])
 
 
+def as_4x4(x: jax.Array, kernel: jax.Array, epilogue: Epilogue) -> jax.Array:
+    """3x3, with a row and a column of zeros more in its kernel.
+
+    The margins before and behind the map are then equal. TensorFlow 2.21 writes those
+    of the definition, which are not, to TFLite as if they were the other way round.
+    """
+    more = (1, 0), (1, 0), (0, 0), (0, 0)
+    y = lax.conv_general_dilated(
+        x,
+        jnp.pad(kernel[::-1, ::-1], more).astype(x.dtype),
+        (1, 1),
+        ((2, 2), (2, 2)),
+        lhs_dilation=(2, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return epilogue(y)
+
+
 def phases(x: Map, kernel: jax.Array) -> list[jax.Array]:
     """3x3's outputs at even and odd rows and columns: four of `(b, h, w, co)`.
 

@@ -95,6 +95,16 @@ def test_depthwise2d_of_a_carrier(margin, geometry):
     assert_same(ours, draw(2, 9, 10, 8), draw(3, 3, 1, 8, seed=1))
 
 
+def test_conv2d_transpose_with_a_kernel_of_even_size():
+    x, kernel = draw(2, 4, 5, 8), draw(3, 3, 8, 5, seed=1)
+    with lowering(TEXTBOOK):
+        expected = ops.conv2d_transpose(x, kernel)
+    with lowering(Lowering("textbook", even_kernels=True)):
+        np.testing.assert_allclose(ops.conv2d_transpose(x, kernel), expected, atol=1e-5)
+        jaxpr = str(jax.make_jaxpr(ops.conv2d_transpose)(x, kernel))
+        assert "padding=((2, 2), (2, 2))" in jaxpr
+
+
 @pytest.mark.parametrize("k, co", [(2, 5), (3, 5), (3, 64)])
 def test_conv2d_transpose_of_a_carrier(k, co):
     def ours(x, kernel):
