@@ -50,7 +50,15 @@ def row(
     cells = [name, f"{hw[0]}x{hw[1]}", f"{kind}, int8" if int8 else kind]
     calibrate = f"{data_dir}/train" if int8 else None
     try:
-        report = export_run(ckpt, kind, hw, to, output=output, calibrate=calibrate)
+        report = export_run(
+            ckpt,
+            kind,
+            hw,
+            to,
+            output=output,
+            calibrate=calibrate,
+            data_dir=data_dir if shipped else None,
+        )
         score = "—"
         if shipped and data_dir and kind in SCORED:
             score = f"{100 * score_export(to, 'val', data_dir)['miou']:.3f}"
@@ -110,7 +118,7 @@ def main() -> None:
         for number, ckpt in enumerate(runs):
             kinds = [(kind, False) for kind in FORMATS]
             if ckpt == SHIPPED and options.data_dir:
-                kinds.append(("onnx", True))
+                kinds += [(kind, True) for kind in FORMATS if FORMATS[kind].int8]
             for kind, int8 in kinds:
                 to = folder / f"{number}-{kind}-{int8}"
                 rows.append(row(ckpt, kind, to, options.data_dir, int8))

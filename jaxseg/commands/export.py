@@ -36,6 +36,9 @@ _INT8 = flags.DEFINE_bool("int8", False, "convolutions of 8-bit integers, for on
 _CALIBRATE = flags.DEFINE_string(
     "calibrate", None, "for --int8, a folder of pictures as those that will come"
 )
+_DATA_DIR = flags.DEFINE_string(
+    "data-dir", None, "where the data lie, if not where they lay in training"
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace an older export")
 
 
@@ -61,6 +64,7 @@ def main() -> None:
             cli.step_name(_STEP.value),
             _OVERWRITE.value,
             _CALIBRATE.value,
+            _DATA_DIR.value,
         )
     except Unequal as error:
         print(f"error: {error}", file=sys.stderr)

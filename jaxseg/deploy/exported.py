@@ -67,7 +67,7 @@ def open_export(path: str | os.PathLike) -> Exported:
             tuple(classes["names"]),
             tuple(map(tuple, classes["palette"])),
             tuple(classes.get("categories", ())),
-            tuple(classes.get("values", ())),
+            tuple(classes.get("values") or ()),  # null: of a run that did not say
         )
         seen = Preprocess(
             tuple(preprocess["mean"]),

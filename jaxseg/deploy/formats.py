@@ -132,6 +132,8 @@ def _openvino(job: Job, path: Path) -> None:
     graph = path.with_suffix(".onnx")
     fixed = not isinstance(job.hw, int)  # a joined pair has a bias a pixel
     graph.write_bytes(_graph(job, join_pairs=fixed).SerializeToString())
+    if job.calibration:
+        quantize(graph, job.calibration)
     model = openvino.convert_model(str(graph))
     # By default weights are stored in half precision.
     openvino.save_model(model, str(path), compress_to_fp16=False)
@@ -213,7 +215,7 @@ def check_format(
         able = " and ".join(name for name, form in FORMATS.items() if form.open_hw)
         raise UserError(f"{kind} needs a fixed --size; any is for {able}.")
     if int8 and not form.int8:
-        able = ", ".join(name for name, form in FORMATS.items() if form.int8)
+        able = " and ".join(name for name, form in FORMATS.items() if form.int8)
         raise UserError(f"{kind} leaves in float32 alone; --int8 is for {able}.")
     if int8 and not fixed_hw:
         raise UserError("--int8 needs a fixed --size, of the pictures to calibrate on.")

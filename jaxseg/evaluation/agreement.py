@@ -49,16 +49,24 @@ class Pictures:
     origin: str
 
 
-def pictures_for(run: Run, hw: Pair | None) -> Pictures:
+def pictures_for(run: Run, hw: Pair | None, data_dir: str | None = None) -> Pictures:
     """Pictures of the run's validation split, or drawn ones where that is not there.
 
     Eight, spread over the split, resized to `hw`; of an open one some as they are, some
     cropped, so that there are two sizes at least.
+
+    Args:
+        data_dir: where the data lie now, if not where they lay in training.
+
+    Raises:
+        UserError: there are no such data in `data_dir`.
     """
     try:
-        source = source_of(run)
+        source = source_of(run, data_dir)
         found = list(_spread(source, "val", hw))
     except UserError:
+        if data_dir is not None:
+            raise
         found = []
     if found:
         images, labels = map(list, zip(*found))

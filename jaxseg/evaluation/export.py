@@ -47,6 +47,7 @@ def export_run(
     which: str | int = "best",
     overwrite: bool = False,
     calibrate: str | os.PathLike | None = None,
+    data_dir: str | None = None,
 ) -> dict[str, Any]:
     """Exports a run's network to the folder `to`, once it was seen to be right.
 
@@ -63,6 +64,7 @@ def export_run(
         overwrite: replace an older export, when the new one is whole.
         calibrate: a folder of pictures as those that will come: convolutions become
             8-bit integers, with the ranges that they have on these.
+        data_dir: where the data that it is compared on lie, if they were moved.
 
     Returns:
         What `report.json` holds.
@@ -86,7 +88,7 @@ def export_run(
     try:
         with whole_folder(target) as folder:
             file = _written(kind, job, folder)
-            pictures = pictures_for(run, hw)
+            pictures = pictures_for(run, hw, data_dir)
             wanted = as_trained(*network, 1 if hw else job.hw)
             check = compare(file, wanted, pictures, run.table, least)
             report = _report(kind, job, run, step, file, check)

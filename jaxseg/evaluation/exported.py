@@ -53,6 +53,7 @@ def score_export(
     )
     if engine.hw and engine.hw != source.hw:
         line += f", pictures resized to {engine.hw[1]}x{engine.hw[0]}"
-    line += f", {report['format']} by {engine.name}"
+    int8 = " int8" if report.get("dtype") == "int8" else ""
+    line += f", {report['format']}{int8} by {engine.name}"
     scores = Scores(total, exported.table).as_dict()
     return {"step": report["step"], "protocol": line, **scores}

@@ -281,10 +281,21 @@ def test_convolutions_of_8_bit_integers(data, run, tmp_path, monkeypatch):
     for node in graph.node:
         if node.op_type == "ArgMax":
             assert made[node.input[0]] != "DequantizeLinear"
+    line = score_export(tmp_path / "out", "val", str(data))["protocol"]
+    assert ", onnx int8 by onnxruntime " in line
     with pytest.raises(UserError, match="stablehlo leaves in float32 alone; .* onnx"):
         export_run(run.folder, "stablehlo", HW, tmp_path / "no", calibrate=pictures)
     with pytest.raises(UserError, match="--calibrate .*: there is no picture in it"):
         export_run(run.folder, "onnx", HW, tmp_path / "no", calibrate=tmp_path)
+
+
+def test_openvino_has_the_same_8_bit_integers(data, run, tmp_path, monkeypatch):
+    needs("openvino")
+    monkeypatch.setattr(export, "EQUAL_LEAST_INT8", 0.5)
+    pictures = data / "images" / "train"
+    given = run.folder, "openvino", HW, tmp_path / "out"
+    assert export_run(*given, calibrate=pictures)["dtype"] == "int8"
+    assert '"i8"' in (tmp_path / "out" / "model.xml").read_text()
 
 
 def test_what_is_no_export_is_never_replaced(run, tmp_path):
@@ -308,6 +319,10 @@ def test_reports_that_are_missing_or_damaged(run, tmp_path):
     with pytest.raises(UserError, match="not the file that report.json beside it"):
         open_export(out).engine()
     text = (out / "report.json").read_text()
+    silent = json.loads(text)
+    silent["classes"]["values"] = None  # of weights that ship
+    (out / "report.json").write_text(json.dumps(silent))
+    assert open_export(out).table.values == ()
     (out / "report.json").write_text(text.replace('"report_format": 1', '"x": 1'))
     with pytest.raises(UserError, match="report.json is damaged"):
         open_export(out)
