@@ -125,6 +125,8 @@ def _common(name: str, dataset: str) -> ConfigDict:
         ema_decay=0.0,
         steps_per_call=1,
         max_steps=0,
+        minutes=0.0,
+        patience=0,
         checkpoint_every_minutes=10.0,
     )
     return config

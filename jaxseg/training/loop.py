@@ -52,7 +52,7 @@ class Trainer:
                 miou = self.validate(state, step, bar)
                 self.checkpoints.delete(step)
                 self._save(state, step, miou)
-            while step < recipe.last_step:
+            while step < recipe.last_step and not self.validate.stalled(step):
                 epoch, position = recipe.place(step)
                 batch_size = recipe.settings.batch_size
                 order = epoch_order(recipe.seed, epoch, samples, batch_size)
@@ -74,7 +74,14 @@ class Trainer:
                     )
                     return False
         self.checkpoints.wait()
-        self.console.print("Trained.")
+        early = ""
+        if step < recipe.last_step:
+            early = (
+                f" It ended at step {step} of {recipe.last_step}: of the last "
+                f"{recipe.settings.patience} validations none was better than the best "
+                "before."
+            )
+        self.console.print(f"Trained.{early}")
         return True
 
     def _epoch(

@@ -30,6 +30,8 @@ _MAY_BE_0 = (
     "checkpoint_every_minutes",
     "ema_decay",
     "eval_every_epochs",
+    "minutes",
+    "patience",
 )
 
 
@@ -53,6 +55,10 @@ class TrainSettings:
             kept and used; 0 for none. See `make_train_step`.
         max_steps: training ends after so many steps, for a trial; 0 for no such end.
             Rates are those of the whole training.
+        minutes: `num_epochs` becomes, when training begins, as many as fit this time by
+            the rate measured then; 0 leaves it. See `epochs_in`.
+        patience: training ends after so many validations in a row of which none was
+            better than the best before; 0 for no such end.
         checkpoint_every_minutes: how often a checkpoint is written, beside those after
             validations and at the end; where metrics are written, at the earliest.
 
@@ -69,6 +75,8 @@ class TrainSettings:
     ema_decay: float = 0.0
     steps_per_call: int = 1
     max_steps: int = 0
+    minutes: float = 0.0
+    patience: int = 0
     checkpoint_every_minutes: float = 10.0
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from jaxseg.errors import UserError
 from jaxseg.runs import Run
 from jaxseg.training.recipe import Recipe
 from jaxseg.training.step import TrainState
+from jaxseg.training.validation import stalled
 
 # A checkpoint holds the state of this optimiser, and an average or none.
 _FIXED = {
@@ -112,7 +113,10 @@ def is_finished(run: Run, recipe: Recipe, step: int, console: Console) -> bool:
     """Whether nothing is left to do after `step`; then it says so."""
     last, epochs = recipe.last_step, recipe.settings.num_epochs
     scored = checkpoints.score_of(run.checkpoint_folder, step) is not None
-    if step < last or (step == last and recipe.is_due(step) and not scored):
+    ended = scored and stalled(run, recipe, step)
+    if not ended and (
+        step < last or (step == last and recipe.is_due(step) and not scored)
+    ):
         return False
     epoch, _ = recipe.place(step)
     why = "it is finished"
@@ -120,6 +124,8 @@ def is_finished(run: Run, recipe: Recipe, step: int, console: Console) -> bool:
         why = f"this recipe ends before, at step {last}"
     elif last == recipe.settings.max_steps:
         why = "config.train.max_steps ends it there"
+    elif step < last:
+        why = "config.train.patience ends it there"
     console.print(
         f"Nothing was done: the run is at epoch {epoch} of {epochs}, step {step}, and "
         f"{why}. It goes on with more of them (--config.train.num_epochs, max_steps).",

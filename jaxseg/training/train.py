@@ -17,6 +17,7 @@ from jaxseg.runs import Run, describe
 from jaxseg.training import resume
 from jaxseg.training.journal import Journal, Silence
 from jaxseg.training.loop import Trainer
+from jaxseg.training.rate import epochs_in
 from jaxseg.training.recipe import (
     VALIDATION_SPLIT,
     Data,
@@ -64,9 +65,12 @@ def train(
         console.print(line, soft_wrap=True)
     samples, table = len(data.source.ids(data.train_split)), data.source.table
     recipe = build(config, samples, len(table))
+    folder = Path(workdir)
+    if recipe.settings.minutes:
+        config.train.num_epochs = _epochs(folder, recipe, data, console)
+        recipe = build(config, samples, len(table))
     sections = config.to_dict()
     record = describe(config.model, table, recipe.preprocess, sections, init_from)
-    folder = Path(workdir)
     try:
         with owned(folder) if devices.is_main() else nullcontext():
             run = resume.start(folder, record)
@@ -81,6 +85,19 @@ def train(
             f"(free some space?) and run the same command again: it goes on from the "
             "newest checkpoint."
         ) from error
+
+
+def _epochs(folder: Path, recipe: Recipe, data: Data, console: Console) -> int:
+    """Epochs that fit `config.train.minutes`; of a run that began, those of then."""
+    minutes = recipe.settings.minutes
+    if (folder / "run.json").is_file():
+        began = Run(folder).record["config"].get("train", {})
+        if began.get("minutes") == minutes:
+            return began["num_epochs"]
+    console.print(f"Measuring how many epochs fit {minutes:g} minutes.")
+    epochs, rate = epochs_in(minutes, recipe, data)
+    console.print(f"{rate:.1f} images/s: {epochs} epochs.")
+    return epochs
 
 
 def _begin(

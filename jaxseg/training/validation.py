@@ -25,6 +25,16 @@ _PICTURES = 4  # rows of the picture grid
 _CURVES = ("miou", "pixel_accuracy")
 
 
+def stalled(run: Run, recipe: Recipe, step: int) -> bool:
+    """Whether `config.train.patience` ends the run after `step`."""
+    patience, best = recipe.settings.patience, run.record["scores"].get("best")
+    if not patience or best is None:
+        return False
+    every = max(1, recipe.settings.eval_every_epochs)
+    then, now = (recipe.place(s)[0] // every for s in (best["step"], step))
+    return now - then >= patience
+
+
 class Validation:
     """Scores a state on the validation split; writes record, curves and pictures."""
 
@@ -74,6 +84,10 @@ class Validation:
         self._run.save_record()
         self._say(step, scores)
         return scores.miou
+
+    def stalled(self, step: int) -> bool:
+        """See `stalled`."""
+        return stalled(self._run, self._recipe, step)
 
     def _say(self, step: int, scores: Scores) -> None:
         epoch, _ = self._recipe.place(step)
