@@ -41,6 +41,8 @@ def test_arguments_are_those_of_the_network_and_of_its_recipe():
             config = module.get_config(row.dataset or "cityscapes")
             for key, value in row.arguments.items():
                 value = tuple(value) if isinstance(value, list) else value
+                # What the command line converts to.
+                assert config.model.get_type(key) is type(value)
                 config.model[key] = value
             model = models.create(**config.model)
             for key, value in row.arguments.items():
