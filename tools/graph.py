@@ -10,7 +10,7 @@ from jax.extend.core import Literal
 from jaxseg.models.summary import stages
 from jaxseg.ops.dispatch import Lowering, lowering
 
-OPENED = 5  # A part that there is once, of so many others, is drawn as what is in it.
+OPENED = 5  # A part that occurs once, of so many others, is drawn as what is in it.
 OPERATIONS = {
     "avg_pool3": "average pool 3×3",
     "max_pool2": "max pool 2×2",
