@@ -1,6 +1,6 @@
 """DABNet: `train.py --config configs/dabnet.py:camvid`, or another data set.
 
-Values are those of the authors' code. The paper (section 4.2) states the same ones, but
+Values are those of the authors' code. The paper (section 4.1) states the same ones, but
 for OHEM, its class weights and the warm-up, which it leaves out.
 """
 

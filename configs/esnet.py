@@ -1,6 +1,6 @@
 """ESNet: `train.py --config configs/esnet.py:camvid`, or another data set.
 
-The authors published the network without its training code. Their paper (section 4.1)
+The authors published the network without its training code. Their paper (section 4.2)
 states momentum 0.9, weight decay 1e-4, rate 5e-4 with poly 0.9 and batch 4 on
 Cityscapes; the rest is LEDNet's code, from the same group. For the paper's second
 figure train on `--config.data.train_split=train_extra` (coarse labels) first, and then

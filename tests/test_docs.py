@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxseg import cli
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
 
 WHOLE = [ROOT / "README.md", ROOT / "docs" / "python.md"]  # the others show pieces
 

@@ -41,6 +41,8 @@ def test_arguments_are_those_of_the_network_and_of_its_recipe():
             config = module.get_config(row.dataset or "cityscapes")
             for key, value in row.arguments.items():
                 value = tuple(value) if isinstance(value, list) else value
+                # What the command line converts to.
+                assert config.model.get_type(key) is type(value)
                 config.model[key] = value
             model = models.create(**config.model)
             for key, value in row.arguments.items():
@@ -53,7 +55,7 @@ def test_scores_and_speeds_are_looked_up(tmp_path):
     figures = {figure.what: figure for figure in papers.figures(row, tmp_path)}
     assert figures["miou"].paper == 66.4 and figures["miou"].ours is None
     assert "train_split=trainval" in figures["miou"].how
-    assert "--split test" in figures["miou"].how
+    assert figures["miou"].how.endswith("--split test --step last")
     report = {
         "header": {"device": "cpu", "cpu": "a processor"},
         "rows": [

@@ -5,6 +5,7 @@ tree without computing anything, beside what the paper prints.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -37,8 +38,24 @@ class Stage:
     macs: int = 0
 
 
-def stages(model: nn.Module, hw: tuple[int, int]) -> list[Stage]:
-    """The parts of `model` in the order in which they run on an image of `hw`."""
+def _stage_name(path: tuple[str, ...]) -> str | None:
+    """The stage that a module or parameter belongs to; None of a backbone itself."""
+    if path[0] != "backbone":
+        return path[0]
+    return "/".join(path[:2]) if len(path) > 1 else None
+
+
+def stages(
+    model: nn.Module,
+    hw: tuple[int, int],
+    part_of: Callable[[tuple[str, ...]], str | None] = _stage_name,
+) -> list[Stage]:
+    """The parts of `model` in the order in which they run on an image of `hw`.
+
+    Args:
+        part_of: the name of the part, the beginning of its path, that the module or
+            parameter of a path belongs to; None of what is made of several parts.
+    """
     found: dict[str, Stage] = {}
 
     def record(call, args, kwargs, context):
@@ -46,7 +63,7 @@ def stages(model: nn.Module, hw: tuple[int, int]) -> list[Stage]:
         out = call(*args, **kwargs)
         if context.method_name != "__call__" or not module.path:
             return out
-        name = _stage_name(module.path)
+        name = part_of(module.path)
         if name is None:
             return out
         stage = found.setdefault(name, Stage(name))
@@ -67,15 +84,8 @@ def stages(model: nn.Module, hw: tuple[int, int]) -> list[Stage]:
     image = jax.ShapeDtypeStruct((1, *hw, 3), jnp.float32)
     _, variables = jax.eval_shape(trace, image)
     for path, leaf in flatten_dict(variables["params"]).items():
-        found[_stage_name(path)].parameters += leaf.size
+        found[part_of(path)].parameters += leaf.size
     return list(found.values())
-
-
-def _stage_name(path: tuple[str, ...]) -> str | None:
-    """The stage that a module or parameter belongs to; None of a backbone itself."""
-    if path[0] != "backbone":
-        return path[0]
-    return "/".join(path[:2]) if len(path) > 1 else None
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ A recipe starts from here and sets what its paper, or its authors' code, does ot
 
 from collections.abc import Callable
 from dataclasses import fields
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -134,11 +136,17 @@ def _common(name: str, dataset: str) -> ConfigDict:
 
 def _variants(name: str) -> dict[str, type]:
     """The arguments that a network has of its own, with their types."""
-    network = models.create(name)
     common = {field.name for field in fields(Network)}
     common.add("backbone")  # for which the names of the LiteSegs stand
-    own = [field.name for field in fields(network) if field.name not in common]
-    return {field: type(getattr(network, field)) for field in own}
+    own = (f for f in fields(models.create(name)) if f.name not in common)
+    return {field.name: _kind(field.type) for field in own}
+
+
+def _kind(hint: Any) -> type:
+    """`tuple` of `tuple[int, ...]`, and `int` of `int | None`."""
+    if isinstance(hint, UnionType):
+        hint = get_args(hint)[0]
+    return get_origin(hint) or hint
 
 
 def _parse(arguments: str) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """What the three LiteSeg recipes share.
 
-The paper trains on Cityscapes alone and starts from ImageNet's weights (`--init-from`);
-so does its code, whose values these are. Its figures with coarse labels come from
-training on `--config.data.train_split=train_extra` first.
+The paper trains on Cityscapes alone, and so does its code, whose values these are. The
+code starts from ImageNet's weights (`--init-from`), of which the paper says nothing.
+The paper's figures with coarse labels come from training on
+`--config.data.train_split=train_extra` first.
 """
 
 from ml_collections import ConfigDict
