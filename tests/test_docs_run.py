@@ -89,7 +89,7 @@ def run(command: str, clone) -> subprocess.CompletedProcess:
 def test_the_commands_of_all_pages_run(clone):
     ran = []
     pages = [PAGES[0], *sorted(PAGES[1:])]  # README's first: others go on with its runs
-    for page, command in ((page, c.strip()) for page in pages for c in commands(page)):
+    for page, command in ((p, c.strip()) for p in pages for c in commands(p)):
         if not re.match(r"(python3?|jaxseg) ", command) or LEFT_OUT.search(command):
             continue
         if "authors.pth" in command:
