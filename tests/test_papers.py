@@ -54,8 +54,8 @@ def test_scores_and_speeds_are_looked_up(tmp_path):
     (row,) = papers.find("dabnet/table4/dabnet")
     figures = {figure.what: figure for figure in papers.figures(row, tmp_path)}
     assert figures["miou"].paper == 66.4 and figures["miou"].ours is None
-    assert "train_split=trainval" in figures["miou"].how
-    assert figures["miou"].how.endswith("--split test --step last")
+    assert "train_split=trainval" in figures["miou"].command
+    assert figures["miou"].command.endswith("--split test --step last")
     report = {
         "header": {"device": "cpu", "cpu": "a processor"},
         "rows": [
@@ -73,9 +73,14 @@ def test_scores_and_speeds_are_looked_up(tmp_path):
     small, middle, large = papers.figures(row, tmp_path)
     assert (small.ours, middle.ours, middle.difference) == (None, 8.0, -2.0)
     assert "a processor, float32" in middle.how and "GTX 1080Ti" in middle.how
-    assert "--sizes 1024x2048" in large.how
+    assert "--sizes 1024x2048" in large.command
     (row,) = papers.find("dabnet/table3/dabnet")
-    assert "--submit out.zip" in papers.training(row)
+    assert papers.training(row).endswith("--split test --submit out.zip")
+    assert "its server scores test" in next(papers.figures(row, tmp_path)).how
+    (row,) = papers.find("fpenet/table7/fpenet-768x1536")
+    assert "input_scale=0.75 '--config.augment.crop_hw=(768, 1536)'" in (
+        papers.training(row)
+    )
 
 
 def test_rows_that_there_are_not():
@@ -91,6 +96,8 @@ def test_the_command(tmp_path):
     code, out, err = run("reproduce.py", *given)
     assert code == 0, err
     assert "1.017" in out and "dabnet/table2a" in out
+    whole = "--config.model.head=erf --workdir runs/dabnet-table2a-erfdecoder && python"
+    assert f"(1) python train.py --config configs/dabnet.py:cityscapes {whole}" in out
     written = json.loads(path.read_text())
     assert [row["name"] for row in written][0] == "dabnet/table2a/erfdecoder"
     assert len(written) == 4

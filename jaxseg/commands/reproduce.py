@@ -55,6 +55,7 @@ def main(names: list[str]) -> None:
         for column in ("row", "figure", "paper", "ours", "difference", "how"):
             left = column in ("row", "figure", "how")
             table.add_column(column, justify="left" if left else "right")
+        commands: list[str] = []  # below the table, whole: they are to be copied
         for row in of_table:
             shown = list(papers.figures(row, results))
             found.append({**asdict(row), "ours": [asdict(figure) for figure in shown]})
@@ -62,9 +63,17 @@ def main(names: list[str]) -> None:
                 numbers = _written(figure.ours), _written(figure.difference, "+")
                 method = row.name.rpartition("/")[2] if figure is shown[0] else ""
                 cells = method, figure.what, f"{figure.paper:g}", *numbers
-                table.add_row(*cells, escape(figure.how))
+                how = figure.how
+                if figure.command:
+                    if figure.command not in commands:
+                        commands.append(figure.command)
+                    how += f": ({1 + commands.index(figure.command)})"
+                table.add_row(*cells, escape(how))
             table.add_section()
         console.print(table)
+        for number, command in enumerate(commands, 1):
+            line = f"({number}) {command}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         for note in dict.fromkeys(row.note for row in of_table if row.note):
             console.print(f"{note}\n", markup=False, highlight=False)
     if _JSON.value:

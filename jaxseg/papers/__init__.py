@@ -18,6 +18,7 @@ from jaxseg.models.summary import stages
 
 _ROWS = Path(__file__).with_name("rows.json")
 _CLASSES = {"camvid": 11}
+_SERVER = "cityscapes", "test"  # whose labels are not published
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Row:
         figures: name -> figure; names are `miou` and the like in percent, `params_m`,
             `params_k`, and `gflops`, `fps`, `ms` with a size, height x width.
         gpu, note: what else the paper says.
+        flags: of train.py, what its training does otherwise than the recipe.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Row:
     figures: dict[str, float]
     gpu: str = ""
     note: str = ""
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,15 @@ class Figure:
     Attributes:
         what: its name.
         paper, ours: None where we have none.
-        how: where ours is from and what differs in protocol; or how to get it.
+        how: where ours is from and what differs in protocol, or why it is not there.
+        command: what would give it, where it is not there.
     """
 
     what: str
     paper: float
     ours: float | None
     how: str
+    command: str = ""
 
     @property
     def difference(self) -> float | None:
@@ -94,11 +99,11 @@ def figures(row: Row, results: Path) -> Iterator[Figure]:
     of `results`, a folder of reports by benchmark.py.
     """
     for what, printed in row.figures.items():
-        ours, how = None, "not one of these five papers' networks"
+        found = None, "not one of these five papers' networks"
         if row.network is not None:
             kind, _, size = what.partition(" ")
-            ours, how = _OURS.get(kind, _of_score)(row, kind, size, results)
-        yield Figure(what, printed, ours, how)
+            found = _OURS.get(kind, _of_score)(row, kind, size, results)
+        yield Figure(what, printed, *found)
 
 
 def _model(row: Row) -> Any:
@@ -134,7 +139,7 @@ def _of_speed(row: Row, kind: str, size: str, results: Path):
                 how = f"{device}, {line['dtype']}, {path.name}; "
                 how += f"the paper's: {row.gpu or 'a GPU'}"
                 return (ms if kind == "ms" else 1e3 / ms), how
-    return None, f"not measured; {command}"
+    return None, "not measured", command
 
 
 def _of_score(row: Row, kind: str, size: str, results: Path):
@@ -146,23 +151,24 @@ def _of_score(row: Row, kind: str, size: str, results: Path):
         if row.split not in best["protocol"].split(",")[0]:
             how += f": the paper's figure is of {row.split}"
         return 100 * best["miou"], how
-    return None, f"not trained; {training(row)}"
+    server = "; its server scores test" * ((row.dataset, row.split) == _SERVER)
+    return None, f"not trained{server}", training(row)
 
 
 def training(row: Row) -> str:
     """The commands that would give the row's accuracy."""
-    changed = " ".join(
-        shlex.quote(f"--config.model.{key}={_written(value)}")
+    arguments = [
+        f"--config.model.{key}={_written(value)}"
         for key, value in row.arguments.items()
-    )
+    ]
+    changed = " ".join(map(shlex.quote, [*arguments, *row.flags]))
     run = f"runs/{row.name.replace('/', '-')}"
     train = f"python train.py --config configs/{row.network}.py:{row.dataset}"
     if row.dataset == "camvid":
         train += " --config.data.train_split=trainval"
     train = " ".join(filter(None, [train, changed, f"--workdir {run}"]))
-    if (row.dataset, row.split) == ("cityscapes", "test"):
-        score = f"python eval.py --ckpt {run} --split test --submit out.zip"
-        return f"{train} && {score}, for the Cityscapes server"
+    if (row.dataset, row.split) == _SERVER:
+        return f"{train} && python eval.py --ckpt {run} --split test --submit out.zip"
     score = f"python eval.py --ckpt {run} --split {row.split or 'val'}"
     if row.dataset == "camvid":
         score += " --step last"  # the best one is chosen by pictures trained on
