@@ -59,16 +59,26 @@ class Outcome:
 
 
 class _Running:
-    """A part's process, with its log and its result under `scratch`."""
+    """A part's process, with its log and its result under `scratch`.
 
-    def __init__(self, part: Part, scratch: Path) -> None:
+    Args:
+        behind: how many parts come before it. What prepares for a later turn leaves the
+            cores to those.
+    """
+
+    def __init__(self, part: Part, scratch: Path, behind: int = 0) -> None:
         self.part, self.scratch = part, scratch / part.name
-        self.scratch.mkdir(parents=True, exist_ok=True)
+        cores = self.scratch / "cores"
+        cores.mkdir(parents=True, exist_ok=True)
+        environment = {"PYTHONUNBUFFERED": "1", "JAXSEG_GPU_CORES": str(cores)}
         self.log, self.result = self.scratch / "log", self.scratch / "result.json"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *part.arguments, str(self.result)],
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **part.environment},
+                [
+                    *("nice", "-n", str(min(4 * behind, 19))),
+                    *(sys.executable, *part.arguments, str(self.result)),
+                ],
+                env={**os.environ, **environment, **part.environment},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -138,9 +148,9 @@ def run_parts(
     running: dict[str, _Running] = {}
 
     def start_those(after: str) -> None:
-        for part in parts:
+        for behind, part in enumerate(parts):
             if part.start == after and left() > 0:
-                running[part.name] = _Running(part, scratch)
+                running[part.name] = _Running(part, scratch, behind)
 
     start_those("call")
     outcomes: list[Outcome] = []

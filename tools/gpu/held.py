@@ -1,11 +1,16 @@
 """A process that prepares by itself and then answers what it is asked."""
 
+import fcntl
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 _MARK = "answer: "  # what libraries print in between does not begin so
@@ -51,6 +56,10 @@ class Held:
             return {"error": f"the process ended with code {code}, see the log"}
         return found
 
+    def has_answered(self) -> bool:
+        """Whether `answer` would return at once."""
+        return not self._answers.empty()
+
     def put(self, question: dict[str, Any]) -> None:
         """Asks; the answer comes with `answer`, in the order of the questions."""
         try:
@@ -73,6 +82,34 @@ class Held:
 def reply(found: dict[str, Any]) -> None:
     """What the held process answers."""
     print(_MARK + json.dumps(found), flush=True)
+
+
+@contextmanager
+def core() -> Iterator[None]:
+    """One of as many turns as there are cores, among all processes of a part.
+
+    What compiles is taken one after the other where there are more programs than cores:
+    beside each other all of them would be done at the very end, or not at all.
+    """
+    folder = Path(os.environ.get("JAXSEG_GPU_CORES", "/nowhere"))
+    with ExitStack() as stack:
+        if folder.is_dir():
+            _take(folder, stack)
+        yield
+
+
+def _take(folder: Path, stack: ExitStack) -> None:
+    while True:
+        for number in range(os.cpu_count() or 1):
+            file = (folder / str(number)).open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+            else:
+                stack.enter_context(file)  # closing it gives the turn back
+                return
+        time.sleep(0.1)
 
 
 def answer_questions(prepare: Callable[[], Callable[..., dict[str, Any]]]) -> None:

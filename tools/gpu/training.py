@@ -25,7 +25,7 @@ import numpy as np
 from jaxseg.errors import UserError
 from jaxseg.runtime import setup
 from tools.gpu.budget import Deadline, save_result, wait_for_turn
-from tools.gpu.held import Held, answer_questions, reply
+from tools.gpu.held import Held, answer_questions, core, reply
 
 # name: (what differs from the lowering of training, XLA's flags). XLA leaves
 # convolutions out of its command buffers by default.
@@ -111,11 +111,11 @@ def hold(plan: Plan, network: str, candidate: str) -> None:
     order = np.arange(plan.steps * settings.batch_size, dtype=np.int32) % n
     # Placed as `train` places them: other places make it another program.
     order = devices.place(order.reshape(plan.steps, -1), devices.replicated())
-    with _lowered(how):
+    with core(), _lowered(how):
         state = init_state(recipe.model, recipe.tx, 0, (64, 64), settings.ema_decay)
         state = devices.replicate(state)
         state, _ = recipe.train_epoch(state, split, order, 0, 2)
-    jax.block_until_ready(state)
+        jax.block_until_ready(state)
     reply({"ready": True})
 
     def answer(steps: int) -> dict[str, Any]:
@@ -193,9 +193,10 @@ def hold_torch(plan: Plan, network: str) -> None:
         graph = f"{folder}/{network}.onnx"
         work = Work(network, plan.torch_batch, plan.torch_hw, "bfloat16", graph)
         write_graph(work)
-        step = torch_step(work)
-    for _ in range(3):
-        step()
+        with core():
+            step = torch_step(work)
+            for _ in range(3):
+                step()
     reply({"ready": True})
 
     def answer(steps: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from jaxseg.benchmark import workload
 from jaxseg.benchmark.runtimes import OURS, RUNTIMES, Workload
 from jaxseg.ops import Pair
 from jaxseg.runtime import setup
-from tools.gpu.held import answer_questions, reply
+from tools.gpu.held import answer_questions, core, reply
 
 PROFILED = 5
 PREPROCESS = {"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}
@@ -116,14 +116,15 @@ def _prepared(work: Work):
 
 def _built(build: Any, output: str, images: list[np.ndarray]) -> tuple[Any, Any, float]:
     """The network, its labels or the pictures on the device, and the seconds."""
-    begin = time.perf_counter()
-    network = build(output)
-    if output == "labels":
-        found = [np.asarray(network.call(image)) for image in images]
-        return network, found, time.perf_counter() - begin
-    resident = [network.put(image) for image in images]
-    network.run(resident[0])
-    return network, resident, time.perf_counter() - begin
+    with core():
+        begin = time.perf_counter()
+        network = build(output)
+        if output == "labels":
+            found = [np.asarray(network.call(image)) for image in images]
+            return network, found, time.perf_counter() - begin
+        resident = [network.put(image) for image in images]
+        network.run(resident[0])
+        return network, resident, time.perf_counter() - begin
 
 
 def platform() -> str:
@@ -155,7 +156,8 @@ def _textbook(work: Work, weights: Any, images: list[np.ndarray]) -> np.ndarray:
     from jaxseg.ops import Lowering, lowering
 
     network, preprocess = models.create(work.network), Preprocess(**PREPROCESS)
-    with lowering(Lowering("textbook")), jax.default_matmul_precision("highest"):
+    exact = jax.default_matmul_precision("highest")
+    with core(), lowering(Lowering("textbook")), exact:
         logits = jax.jit(lambda x: segment(network, weights, preprocess, x, "logits"))
         return np.stack([np.asarray(logits(x).argmax(-1)) for x in images])
 
