@@ -75,7 +75,7 @@ class _Running:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [
-                    *("nice", "-n", str(min(4 * behind, 19))),
+                    *("nice", "-n", str(min(behind and 15 + behind, 19))),
                     *(sys.executable, *part.arguments, str(self.result)),
                 ],
                 env={**os.environ, **environment, **part.environment},
