@@ -83,7 +83,7 @@ def call1(flags: argparse.Namespace) -> list[Part]:
     compiled, closer, chosen = COMPILED, CLOSER, VARIANTS
     shares = 0.25, 0.35, 0.22, 0.18
     if small:  # two cores compile what sixteen would
-        shares = 0.45, 0.3, 0.1, 0.15
+        shares = 0.5, 0.3, 0.08, 0.12
         dtypes, compiled, closer = dtypes[:1], compiled[:1], closer[:1]
         chosen = {name: VARIANTS[name] for name in ("products", "convolutions")}
     sides = [Work(n, "jaxseg", hw, 1, dtypes) for n in networks]

@@ -5,6 +5,7 @@ python -m tools.gpu.correct PLAN RESULT, where PLAN is JSON: `networks`, `refere
 """
 
 import json
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg import models
+from jaxseg.benchmark.workload import draw_weights
 from jaxseg.runtime import setup
 from tools.gpu.budget import Deadline, save_result, wait_for_turn
 from tools.gpu.held import Held, answer_questions, core, reply
@@ -24,8 +26,10 @@ from tools.parity import TOLERANCE, Reference
 
 # Of the largest magnitude. bfloat16 has 8 bits: what its products and maps lose.
 BFLOAT16_TOLERANCE = 0.1
-# Of what a step changes: gradients are sums over all pixels, in another order.
-STEP_TOLERANCE = 1e-2
+# Of what a step changes: gradients are sums over all pixels, in another order. ESNet's
+# grow a hundredfold from head to stem, and their rounding with them: 1.1e-2 between two
+# ways to compute them on one CPU.
+STEP_TOLERANCE = 5e-2
 CHECKS = ("float32", "deployed", "bfloat16", "step", "restored")
 
 
@@ -56,8 +60,10 @@ def check(name: str, reference: Path, inputs: list[str]) -> None:
                 found = {"ok": False, "error": f"{type(error).__name__}: {error}"[:300]}
             return {**found, "seconds": time.monotonic() - begin}
 
-    # It is compiling that takes the time, which threads do beside each other.
-    with ThreadPoolExecutor(len(kinds)) as pool:
+    # It is compiling that takes the time, which threads do beside each other; with few
+    # cores in the order in which the checks are worth having.
+    threads = max(1, (os.cpu_count() or 1) // len(models.names()))
+    with ThreadPoolExecutor(threads) as pool:
         found = {kind: pool.submit(result, kind) for kind in kinds}
         answer_questions(lambda: lambda kind: found[kind].result())
 
@@ -146,7 +152,7 @@ def _trained(name: str) -> tuple[Any, Any, float]:
     from jaxseg.data.augment import Augment
     from jaxseg.data.preprocess import Preprocess
     from jaxseg.training.losses import CrossEntropy
-    from jaxseg.training.step import init_state, make_train_step
+    from jaxseg.training.step import make_train_step, state_of
 
     rng = np.random.default_rng(0)
     batch = {
@@ -157,7 +163,7 @@ def _trained(name: str) -> tuple[Any, Any, float]:
     augment = Augment((64, 64), scale=(1.0, 1.0), flip=False)
     step = make_train_step(model, tx, CrossEntropy(), augment, Preprocess(), seed=0)
     with jax.default_matmul_precision("highest"):
-        state = init_state(model, tx, 0, (64, 64))
+        state = state_of(jax.tree.map(jax.numpy.asarray, draw_weights(model)), tx, 0.0)
         before = jax.device_get(state.trained)
         state, metrics = step(state, batch)
     return before, jax.device_get(state.trained), float(metrics["loss"])
@@ -169,9 +175,7 @@ def _restored(name: str) -> dict[str, Any]:
 
     from jaxseg import checkpoints
 
-    image = jax.numpy.zeros((1, 64, 64, 3))
-    init = jax.jit(partial(models.create(name).init, train=False))
-    state = {"variables": init(jax.random.key(0), image)}
+    state = {"variables": jax.device_put(draw_weights(models.create(name)))}
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(
         lambda x: x.update(sharding=here), jax.eval_shape(lambda: state)

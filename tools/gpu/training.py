@@ -99,8 +99,9 @@ def hold(plan: Plan, network: str, candidate: str) -> None:
     import jax
 
     from jaxseg import devices
+    from jaxseg.benchmark.workload import draw_weights
     from jaxseg.training.recipe import build, open_data
-    from jaxseg.training.step import init_state
+    from jaxseg.training.step import state_of
 
     how, _ = CANDIDATES[candidate]
     config = recipe_config(plan, network, epochs=100)
@@ -112,8 +113,8 @@ def hold(plan: Plan, network: str, candidate: str) -> None:
     # Placed as `train` places them: other places make it another program.
     order = devices.place(order.reshape(plan.steps, -1), devices.replicated())
     with core(), _lowered(how):
-        state = init_state(recipe.model, recipe.tx, 0, (64, 64), settings.ema_decay)
-        state = devices.replicate(state)
+        drawn = jax.tree.map(jax.numpy.asarray, draw_weights(recipe.model))
+        state = devices.replicate(state_of(drawn, recipe.tx, settings.ema_decay))
         state, _ = recipe.train_epoch(state, split, order, 0, 2)
         jax.block_until_ready(state)
     reply({"ready": True})
