@@ -77,7 +77,7 @@ def call1(flags: argparse.Namespace) -> list[Part]:
     """Is it right, how fast is it; the most valuable part first."""
     small = flags.dry_run
     hw, large = ((64, 128), (128, 256)) if small else ((512, 1024), (1024, 2048))
-    calls = 20 if small else CALLS
+    calls = 3 if small else CALLS
     dtypes = ("bfloat16", "float32" if small else "tf32")
     networks = tuple(n for n in CHEAPEST if n in flags.networks)
     compiled, closer, chosen = COMPILED, CLOSER, VARIANTS
