@@ -112,14 +112,11 @@ def test_open_sizes_compute_what_fixed_ones_do(name):
     multiple = open_multiple(*network)
     assert multiple == MULTIPLES[name]
     exported = export_onnx(*network, multiple, "logits", batch=None)
-    for hw in (5 * multiple, 3 * multiple), (7 * multiple - 3, 4 * multiple - 5):
-        image = np.concatenate([picture(hw), 255 - picture(hw)])
-        padded = np.pad(
-            image, [(0, 0), *((0, -n % multiple) for n in hw), (0, 0)], "edge"
-        )
-        fixed = export_onnx(*network, padded.shape[1:3], "logits", batch=2)
-        wanted = run(fixed, padded)[:, : hw[0], : hw[1]]
-        same(run(exported, image), wanted, relative=1e-5)
+    h, w = 5 * multiple - 3, 3 * multiple - 5
+    image = np.concatenate([picture((h, w)), 255 - picture((h, w))])
+    padded = np.pad(image, [(0, 0), (0, 3), (0, 5), (0, 0)], "edge")
+    fixed = export_onnx(*network, padded.shape[1:3], "logits", batch=2)
+    same(run(exported, image), run(fixed, padded)[:, :h, :w], relative=1e-5)
 
 
 class Tilted(nn.Module):
