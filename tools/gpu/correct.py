@@ -24,8 +24,8 @@ from tools.gpu.budget import Deadline, save_result, wait_for_turn
 from tools.gpu.held import Held, answer_questions, core, reply
 from tools.parity import TOLERANCE, Reference
 
-# Of the largest magnitude. bfloat16 has 8 bits: what its products and maps lose, most in
-# MobileNetV2 (0.10 on a CPU).
+# Of the largest magnitude. bfloat16 has 8 bits: what its products and maps lose, most
+# in MobileNetV2 (0.10 on a CPU).
 BFLOAT16_TOLERANCE = 0.2
 # Of what a step changes: gradients are sums over all pixels, in another order. ESNet's
 # grow a hundredfold from head to stem, and their rounding with them: 1.1e-2 between two
