@@ -155,7 +155,9 @@ def _resident_bytes() -> int | None:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return None
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+    # Not every kernel says: sandboxes have some of their own.
+    most = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return 1024 * int(most[1]) if most else None
 
 
 def _sentence(error: Exception) -> str:
