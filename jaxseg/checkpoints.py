@@ -67,8 +67,8 @@ def read(folder: Path, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
     for name, target in like.items():
         try:
             with ocp.StandardCheckpointer() as checkpointer:
-                path = folder.resolve() / str(step) / name
-                items[name] = checkpointer.restore(path, target)
+                item = folder.resolve() / str(step) / name
+                items[name] = checkpointer.restore(item, target)
         except Exception as error:  # Orbax and TensorStore raise many kinds.
             # These say nothing of the files.
             kinds = MemoryError, PermissionError
@@ -102,8 +102,8 @@ def newest_good(
     for step in steps:
         try:
             found = attempt(step)
-        except Damaged as error:
-            wrong[step] = error
+        except Damaged as damaged:
+            wrong[step] = damaged
             continue
         for bad, error in wrong.items():
             say(f"The checkpoint of step {bad} is damaged ({error}).")
@@ -250,7 +250,7 @@ def _arrays(tree: Any) -> dict[str, np.ndarray]:
 
 def _sums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     return {
-        path: zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+        path: zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
         for path, array in arrays.items()
     }
 

@@ -149,9 +149,9 @@ def _with_paths(argv: list[str]) -> list[str]:
 def _sentence(error: Exception) -> str:
     text = str(error)
     if isinstance(error, AttributeError | KeyError):  # of a ConfigDict
-        key, meant = re.search(r"\w+", text), re.search(r'mean "(\w+)"', text)
+        key, meant = re.findall(r"\w+", text), re.search(r'mean "(\w+)"', text)
         hint = f"did you mean {meant[1]!r}?" if meant else "nothing would read it."
-        return f"the config has no key {key[0]!r}; {hint}"
+        return f"the config has no key {''.join(key[:1])!r}; {hint}"
     missing = re.search(r"Flag (--\w+) must have a value other than None", text)
     if missing:
         return f"{missing[1]} is missing; try --help."

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def _versions() -> list[str]:
         return ["jaxseg is not installed: pip install . in its folder."]
     missing: dict[str, list[str]] = {}
     for requirement in requirements:
-        name = re.match(r"[\w.-]+", requirement)[0]
+        name = re.split(r"[^\w.-]", requirement)[0]
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
         try:
             version = metadata.version(name)
@@ -48,8 +49,8 @@ def _versions() -> list[str]:
             if not extra:
                 print(f"  {name} {version}")
     wrong = [f"{name} is not installed." for name in missing.pop("", [])]
-    for extra, names in missing.items():
-        print(f"  not here: {', '.join(names)} (pip install '.[{extra}]')")
+    for bringing, names in missing.items():
+        print(f"  not here: {', '.join(names)} (pip install '.[{bringing}]')")
     return wrong
 
 
@@ -83,9 +84,10 @@ def _network() -> float:
     @jax.jit
     def as_trained(x):
         variables = model.init(jax.random.key(0), x, train=False)
-        return variables, model.apply(variables, x, train=False).argmax(-1)
+        logits: Any = model.apply(variables, x, train=False)
+        return variables, logits.argmax(-1)
 
-    variables, expected = as_trained(preprocess(picture[None]))
+    variables, expected = as_trained(preprocess(jax.numpy.asarray(picture[None])))
     labels = Predictor(model, variables, preprocess)(picture)
     return float(np.mean(np.asarray(labels) == np.asarray(expected)[0]))
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -85,12 +85,11 @@ class Run:
                 # Runs of version 0.1 do not say.
                 tuple(classes.setdefault("values", None) or ()),
             )
-            self.preprocess = Preprocess(
-                **{
-                    k: tuple(v) if isinstance(v, list) else v
-                    for k, v in self.record["preprocess"].items()
-                }
-            )
+            preprocess: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v
+                for k, v in self.record["preprocess"].items()
+            }
+            self.preprocess = Preprocess(**preprocess)
         except (
             *(ValueError, KeyError, TypeError, AttributeError),
             *(OSError, RecursionError),
@@ -179,10 +178,10 @@ class Run:
             return [int(which)]
         newest_first = steps[::-1]
         scores = {step: self._score(step) for step in newest_first}
-        scored = [step for step in newest_first if scores[step] is not None]
+        scored = {step: x for step, x in scores.items() if x is not None}
         if which == "last" or not scored:
             return newest_first
-        best = max(scored, key=lambda step: scores[step])  # the newest of equals
+        best = max(scored, key=scored.__getitem__)  # the newest of equals
         return [best, *(step for step in newest_first if step != best)]
 
     def _score(self, step: int) -> float | None:
@@ -224,9 +223,8 @@ class Run:
         def attempt(step: int) -> dict[str, Any]:
             return checkpoints.read(self.checkpoint_folder, step, {"variables": like})
 
-        step, items = checkpoints.newest_good(
-            self.checkpoint_folder, steps, attempt, _warn
-        )
+        found = checkpoints.newest_good(self.checkpoint_folder, steps, attempt, _warn)
+        step, items = cast(tuple[int, Any], found)  # of one step at least
         return items["variables"], step
 
 

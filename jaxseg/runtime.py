@@ -9,6 +9,7 @@ import os
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 from jaxseg.errors import UserError
 
@@ -54,8 +55,9 @@ def setup() -> None:
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+    config: Any = jax.config  # whose flags its stub does not have
+    if config.jax_compilation_cache_dir is None:
+        config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
 
 
 def join_processes(how: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 NEAR = 0.9  # metres; nothing closer to the camera plane is painted
 
-Vector = Sequence[float]
+Vector = Sequence[float] | np.ndarray
 
 
 class Camera:

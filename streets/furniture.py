@@ -1,6 +1,7 @@
 """Street furniture: lamp posts, traffic lights, traffic signs and clutter."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def _rect(a0: float, b0: float, a1: float, b1: float) -> tuple:
 # What a sign shows, painted in order: (how, colour, size, *points) in units of its
 # radius about its centre. A colour of None is the board's own; the size of a "disc" is
 # its radius and rim, of a "bar" its width, of a "poly" a factor of its points.
-_FACES = (
+_FACES: tuple[tuple[tuple[Any, ...], ...], ...] = (
     (  # speed limit
         ("disc", _RED, (1, 0), (0, 0)),
         ("disc", _WHITE, (0.74, 0), (0, 0)),
@@ -166,4 +167,5 @@ def _sign_face(s: Sprite, kind: int, b: float, r: float, board: Colour) -> None:
         elif how == "bar":
             s.limb(points, r * size, colour)
         else:
-            s.disc(*points[0], r * size[0], colour, r * size[1])
+            x, y = points[0]
+            s.disc(x, y, r * size[0], colour, r * size[1])

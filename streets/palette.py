@@ -6,7 +6,9 @@ one pool, walls of every kind from another.
 
 from collections.abc import Sequence
 
-Colour = Sequence[float]  # RGB, 0..255
+import numpy as np
+
+Colour = Sequence[float] | np.ndarray  # RGB, 0..255
 
 
 def _pool(colours: str) -> list[tuple[int, ...]]:

@@ -55,7 +55,7 @@ def _plots(stage: Stage, plan: Plan, side: Side) -> None:
     z, limit = rng.uniform(-6, 2), plan.reach(84) + 4
     while z < limit:
         end = min(z + rng.uniform(9, 20), limit)
-        if side.opens(z, end):
+        if side.opening and side.opens(z, end):
             start, stop = side.opening
             if z < start - 5:
                 end = start - 2

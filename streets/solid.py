@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from streets.camera import Vector
 from streets.light import TO_CAMERA, UP
 from streets.palette import TYRE, Colour
 from streets.stage import Stage
@@ -97,10 +98,8 @@ class Solid:
         points[:, 2] *= inset * (shape.width / 2)
         return points @ self._frame + self._centre
 
-    def _poly(
-        self, points: Sequence, colour: float | Colour, normal: np.ndarray | tuple
-    ) -> None:
-        tint = self._colour * colour if np.ndim(colour) == 0 else colour
+    def _poly(self, points: Sequence, colour: float | Colour, normal: Vector) -> None:
+        tint = self._colour * colour if isinstance(colour, int | float) else colour
         self._stage.poly(self._place(points), tint, normal, self._label)
 
     def _paint_tyres(self) -> None:

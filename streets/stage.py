@@ -46,7 +46,7 @@ class Stage:
 
     def pick(self, pool: Sequence[Colour], spread: float = 8) -> np.ndarray:
         """A random colour near one of the pool."""
-        colour = np.array(pool[self.rng.integers(len(pool))], float)
+        colour = np.array(pool[int(self.rng.integers(len(pool)))], float)
         jitter = self.rng.normal(0, spread, 4)
         return np.clip(colour + 0.5 * jitter[:3] + jitter[3], 8, 245)
 

@@ -55,7 +55,7 @@ def paint_bonnet(stage: Stage) -> None:
     rise = stage.rng.uniform(0.04, 0.1) * h
     colour = stage.pick(PAINT) * 0.45
     for lift, glow in ((1.0, 1.0), (0.75, 1.35), (0.45, 1.1)):
-        outline = [w, h, 0, h]
+        outline: list[float] = [w, h, 0, h]
         for t in np.linspace(0, 1, 25):
             outline += [w * t, h - rise * lift * (1 - 0.5 * (2 * t - 1) ** 2)]
         stage.pixels(outline, stage.light.lit(colour * glow, UP, 1.0), VOID)

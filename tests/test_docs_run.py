@@ -23,7 +23,8 @@ from tools.reliability import toy
 # Of these a test would need a cluster, a second machine, or a person; or they are what
 # runs the tests, or installs what they run with.
 LEFT_OUT = re.compile(
-    r"^\s*(srun|sbatch|pip|git|pytest|pre-commit|ruff|\.|python3? -m (venv|tools\.))"
+    r"^\s*(srun|sbatch|pip|git|pytest|pre-commit|ruff|mypy|\.)"
+    r"|^\s*python3? -m (venv|tools\.)"
     r"|demo\.py|--distributed"
 )
 SHORT = {

@@ -47,8 +47,9 @@ def measure_and_report(
         task = bar.add_task("")
 
         def tell(what: str, ended: int, total: int) -> None:
-            state = dict(description=what, completed=ended, total=total)
-            bar.update(task, **state, refresh=True)
+            bar.update(
+                task, description=what, completed=ended, total=total, refresh=True
+            )
 
         found = benchmark(plan, lambda found: report.write(found, stem(found)), tell)
     drawn = report.draw(found, stem(found))

@@ -119,7 +119,11 @@ def summary(rows: list[Row]) -> list[str]:
 def _timing(what: str) -> list[Column]:
     heads = {"p50": "p50_ms", "p90": "p90_ms", "p99": "p99_ms", "min": "min_ms"}
     heads["frames/s"] = "frames_per_s"
-    return [(head, lambda row, key=key: row[what][key]) for head, key in heads.items()]
+
+    def column(head: str, key: str) -> Column:
+        return head, lambda row: row[what][key]
+
+    return [column(head, key) for head, key in heads.items()]
 
 
 def _percent(key: str, digits: int = 0) -> Callable[[Row], str]:
@@ -192,7 +196,7 @@ def draw(report: dict[str, Any], stem: Path) -> bool:
         axes.plot([ours, best], [y, y], color="0.7", zorder=1)
         axes.scatter(best, y, facecolors="white", edgecolors="0.4", zorder=2)
         axes.scatter(ours, y, color="tab:blue", zorder=3)
-        place = dict(ha="center", va="bottom" if i % 2 else "top")
+        place: dict[str, Any] = dict(ha="center", va="bottom" if i % 2 else "top")
         offset, middle = (0, 6 if i % 2 else -6), ((ours * best) ** 0.5, y)
         axes.annotate(row["model"], middle, offset, textcoords="offset points", **place)
     drawn = io.BytesIO()

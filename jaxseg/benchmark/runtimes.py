@@ -102,7 +102,7 @@ def _jaxseg(work: Workload, how: Mapping[str, Any] | None = None) -> Build:
 
     def build(output: str) -> Network:
         predictor = Predictor(model, weights, preprocess, output, chosen)
-        program = predictor.program(work.batch, *work.hw)
+        program: Any = predictor.program(work.batch, *work.hw)
         return Network(
             ", ".join(["Predictor", *options]),
             call=lambda image: np.asarray(predictor(image)),
@@ -293,7 +293,7 @@ def import_torchvision() -> None:
     try:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError):
-        stub = ModuleType("torchvision")
+        stub: Any = ModuleType("torchvision")
         stub.ops, stub.roi_align = stub, None
         sys.modules.update({"torchvision": stub, "torchvision.ops": stub})
 

@@ -73,8 +73,10 @@ def measure(
             call(x)
             burst.append(1e3 * (clock() - begin))
         wall_s, after = clock() - start, others()
-        disturbed = None not in (before, after) and is_disturbed(
-            after - before, wall_s, cores
+        disturbed = (
+            before is not None
+            and after is not None
+            and is_disturbed(after - before, wall_s, cores)
         )
         if disturbed and patience_s > 0:
             patience_s -= wall_s + _PAUSE_S

@@ -87,7 +87,7 @@ def prepare(
     from jaxseg.runs import Run
 
     given = Workload(**work)
-    folder, hw = Path(given.folder), tuple(given.hw)
+    folder, hw = Path(given.folder), (given.hw[0], given.hw[1])
     network = models.create(**{**given.model, "dtype": "float32"})
     variables = Run(ckpt).variables()[0] if ckpt else workload.draw_weights(network)
     preprocess = Preprocess(**given.preprocess)
@@ -105,7 +105,7 @@ def prepare(
             labels = [np.asarray(logits(x).argmax(-1)) for x in images]
         np.save(folder / "labels.npy", np.stack(labels).astype(np.uint8))
     parts = stages(network, padded_hw(preprocess.network_hw(*hw)))
-    facts = {
+    facts: dict[str, Any] = {
         "parameters": sum(part.parameters for part in parts),
         "gmac": 1e-9 * sum(part.macs for part in parts),
     }
@@ -155,7 +155,9 @@ def _resident_bytes() -> int | None:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return None
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+    # Not every kernel says: sandboxes have some of their own.
+    most = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return 1024 * int(most[1]) if most else None
 
 
 def _sentence(error: Exception) -> str:

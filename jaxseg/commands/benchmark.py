@@ -57,7 +57,8 @@ def main() -> None:
         raise UserError(f"--fail-above is {_FAIL_ABOVE.value!r}; give it as 10%.")
     if _CKPT.value and _MODELS.present:
         raise UserError("--ckpt says which network; leave --models out.")
-    peers = {("auto",): PEERS, ("none",): ()}.get(tuple(_PEERS.value), _PEERS.value)
+    named: dict[tuple[str, ...], tuple[str, ...]] = {("auto",): PEERS, ("none",): ()}
+    peers = named.get(tuple(_PEERS.value), _PEERS.value)
     every = models.names() if _MODELS.value == ["all"] else _MODELS.value
     plan = Plan(
         networks=tuple(every),

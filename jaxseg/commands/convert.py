@@ -14,6 +14,7 @@ What was loaded, skipped, missing and of another shape is listed.
 """
 
 from pathlib import Path
+from typing import cast
 
 from absl import flags
 from ml_collections import config_flags
@@ -54,7 +55,9 @@ def main() -> None:
         config.data.dir = str(Path(config.data.dir).expanduser().absolute())
     table = table_of(config.data.name, config.data.dir)
     config.model.num_classes = config.model.num_classes or len(table)
-    make_run(_FROM.value, config.to_dict(), table, _OUTPUT.value, _PARTIAL.value)
+    make_run(
+        cast(str, _FROM.value), config.to_dict(), table, _OUTPUT.value, _PARTIAL.value
+    )
     run = _OUTPUT.value
     print(
         f"What next:\n"

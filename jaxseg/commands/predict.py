@@ -129,7 +129,7 @@ def _tiles() -> tuple[int, int] | None:
     from jaxseg.inference.tiles import OVERLAP
 
     match = re.fullmatch(r"(\d+)x(\d+)", _TILES.value)
-    hw = tuple(map(int, match.groups())) if match else (0, 0)
+    hw = (int(match[1]), int(match[2])) if match else (0, 0)
     if min(hw) <= OVERLAP or any(n % 8 for n in hw):
         raise UserError(
             f"--tiles is {_TILES.value!r}; give height x width, multiples of 8 above "

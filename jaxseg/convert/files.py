@@ -9,7 +9,7 @@ import math
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def _without_prefix(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name.removeprefix("module."): v for name, v in arrays.items()}
 
 
-def read_darknet(path: str | Path, shapes: list[tuple[int, ...]]) -> list[dict]:
+def read_darknet(path: str | Path, shapes: Sequence[tuple[int, ...]]) -> list[dict]:
     """Convolutions with batch norm from a Darknet `.weights` file, in its order.
 
     Args:
@@ -134,7 +134,7 @@ def read_darknet(path: str | Path, shapes: list[tuple[int, ...]]) -> list[dict]:
 @dataclass
 class _Storage:
     dtype: np.dtype
-    numbers: np.ndarray | None = None
+    numbers: Any = None  # an array, once they are read
 
 
 @dataclass

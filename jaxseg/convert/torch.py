@@ -95,7 +95,7 @@ def convert_darknet(path: str | Path) -> dict[tuple[str, ...], np.ndarray]:
     )
     kernels = [keys["backbone", layer, "conv", "kernel"] for layer in layers]
     shapes = [(out, inner, h, w) for h, w, inner, out in kernels]
-    flat = {}
+    flat: dict[tuple[str, ...], np.ndarray] = {}
     for layer, found in zip(layers, read_darknet(path, shapes)):
         at = ("backbone", layer)
         kernel = found["kernel"].transpose(_AXES_FROM_TORCH[False])

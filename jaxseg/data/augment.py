@@ -1,7 +1,7 @@
 """Augmentation on the device: a pure function of (key, image, label)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -77,8 +77,8 @@ class Augment:
         label = jnp.where(inside, label.astype(jnp.int32), VOID)
         if self.colour_jitter:
             image = _jitter(keys[4], image, inside, self.colour_jitter)
-        fill = jnp.asarray(fill, jnp.float32)
-        return jnp.where(inside[..., None], image, fill), label
+        colour = jnp.asarray(fill, jnp.float32)
+        return jnp.where(inside[..., None], image, colour), label
 
 
 def build_augments(
@@ -90,7 +90,8 @@ def build_augments(
 
     Training takes them in turn, a step each, so that every size is one compiled step.
     """
-    return tuple(Augment(tuple(hw), **settings) for hw in (crop_hw, *more_crops_hw))
+    sizes = (cast(tuple[int, int], tuple(hw)) for hw in (crop_hw, *more_crops_hw))
+    return tuple(Augment(hw, **settings) for hw in sizes)
 
 
 def _crop_positions(

@@ -13,9 +13,13 @@ from jaxseg.data import sources
 from jaxseg.data.sources import Source, check_classes, open_source
 
 
-class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+# TFDS has no types, and `object` no `skip_registration`.
+class _Builder(  # type: ignore[call-arg]
+    tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
     VERSION = tfds.core.Version("1.0.0")
-    source: type[Source] | Source  # the class, opened in `manual_dir`, or one opened
+    # A class, opened in `manual_dir`, or one opened.
+    source: type[sources.CamVid] | type[sources.Cityscapes] | Source
     only: str | None = None  # the one split to prepare; None for all
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -83,7 +87,7 @@ class Streets(_Builder):
 def builder_of(source: Source, split: str, data_dir: str) -> tfds.core.DatasetBuilder:
     """A builder of one split of `source`, with shards under `data_dir`."""
 
-    class Prepared(_Builder, skip_registration=True):
+    class Prepared(_Builder, skip_registration=True):  # type: ignore[call-arg]
         name = source.name
         MANUAL_DOWNLOAD_INSTRUCTIONS = None
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -26,6 +27,7 @@ from jaxseg.errors import UserError
 _MUCH_VOID = 0.5
 # What train.py asks for, unless it is told otherwise.
 _NEEDED = ("train", "val")
+_no_counts = partial(np.zeros, 0, np.int64)
 
 
 @dataclass
@@ -47,9 +49,9 @@ class SplitReport:
     samples: int
     errors: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    pixels: np.ndarray | None = None
-    pictures: np.ndarray | None = None
-    class_pixels_where: np.ndarray | None = None
+    pixels: np.ndarray = field(default_factory=_no_counts)
+    pictures: np.ndarray = field(default_factory=_no_counts)
+    class_pixels_where: np.ndarray = field(default_factory=_no_counts)
     digests: dict[str, str] = field(default_factory=dict)
 
 
@@ -99,7 +101,7 @@ def _check_split(source: Source, split: str, console: Console | None) -> SplitRe
         except UserError as error:
             return sample_id, str(error), None, None
         counts = np.bincount(np.where(label == VOID, k, label).ravel(), minlength=k + 1)
-        return sample_id, None, hashlib.sha256(image).hexdigest(), counts
+        return sample_id, None, hashlib.sha256(image.data).hexdigest(), counts
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looked = track(
@@ -109,9 +111,9 @@ def _check_split(source: Source, split: str, console: Console | None) -> SplitRe
             console=console,
             transient=True,
         )
-        for sample_id, error, digest, counts in looked:
-            if error:
-                report.errors.append(error)
+        for sample_id, wrong, digest, counts in looked:
+            if wrong:
+                report.errors.append(wrong)
                 continue
             report.digests[sample_id] = digest
             report.pixels += counts
@@ -162,7 +164,7 @@ def print_report(source: Source, report: SplitReport, console: Console) -> None:
     """A table of classes, weights to paste, and what is wrong."""
     console.rule(escape(f"{source.name} {report.split}: {report.samples} pictures"))
     labelled = report.split not in source.unlabelled
-    if labelled and report.pixels is not None and report.pixels.sum():
+    if labelled and report.pixels.sum():
         rules = weights(report) if is_training(report.split) else {}
         table = Table()
         for column in ("id", "class", "pixels %", "pictures", *rules):

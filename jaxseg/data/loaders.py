@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -154,7 +154,7 @@ def _stored(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _store(path: Path, arrays: dict[str, np.ndarray], what: str) -> None:
+def _store(path: Path, arrays: dict[str, Any], what: str) -> None:
     """Writes the file whole or not at all."""
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     try:

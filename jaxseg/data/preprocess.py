@@ -38,7 +38,8 @@ class Preprocess:
 
     def network_hw(self, h: int, w: int) -> tuple[int, int]:
         """The size at which the network sees a picture of `h` x `w`."""
-        return tuple(max(1, round(size * self.input_scale)) for size in (h, w))
+        h, w = (max(1, round(size * self.input_scale)) for size in (h, w))
+        return h, w
 
     def __call__(self, image: jax.Array) -> jax.Array:
         mean, std = jnp.asarray(self.mean), jnp.asarray(self.std)

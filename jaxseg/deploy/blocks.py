@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxseg.deploy.layers import Form, WeightsOf, convolve, convolve_depthwise
 from jaxseg.deploy.weights import Weights, block_diagonal, then_norm
-from jaxseg.models import backbones, fpenet, liteseg
+from jaxseg.models import backbones, fpenet
 from jaxseg.models.backbones import ShuffleUnit
 from jaxseg.models.fpenet import FPEBlock
 from jaxseg.models.liteseg import SeparableUnit
@@ -34,7 +34,7 @@ def _fold_separable(
     own = weights(unit.path)
     factors = own["depthwise"]["kernel"].swapaxes(2, 3)
     kernel = {"kernel": factors * own["mix"]["conv"]["kernel"]}
-    return {"mix": {"conv": then_norm(kernel, own["mix"]["norm"], liteseg.EPS)}}
+    return {"mix": {"conv": then_norm(kernel, own["mix"]["norm"], backbones.EPS)}}
 
 
 def _fold_pyramid(unit: FPEBlock, weights: WeightsOf, hw: Pair) -> Weights | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -102,8 +102,8 @@ def find(path: str | os.PathLike) -> tuple[str, Path]:
             if (path / name).exists():
                 return kind, path / name
     suffixes = {Path(name).suffix: kind for kind, name in FILES.items()}
-    if path.is_file() and (kind := suffixes.get(path.suffix)):
-        return kind, path
+    if path.is_file() and path.suffix in suffixes:
+        return suffixes[path.suffix], path
     known = ", ".join(filter(None, suffixes))
     raise UserError(
         f"{path} is no exported network; give the folder that export.py wrote, or a "
@@ -130,7 +130,7 @@ def require(module: str, extra: str) -> Any:
     if module == "openvino":
         # It goes without this, which when imported forks a process to report that it
         # was; JAX's threads make a fork dangerous.
-        sys.modules.setdefault("openvino_telemetry", None)
+        sys.modules.setdefault("openvino_telemetry", cast(Any, None))
     try:
         found = importlib.import_module(module)
     except ImportError as error:

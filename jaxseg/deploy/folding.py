@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,14 @@ from jaxseg.deploy import blocks, layers, memory
 from jaxseg.deploy.layers import classes, convolve_transposed
 from jaxseg.deploy.weights import Weights
 from jaxseg.models.layers import BatchNorm, Classifier2x, Conv
-from jaxseg.ops import Pair, bfloat16_pays, deployed, prepared_kernel, resize_labels
+from jaxseg.ops import (
+    Pair,
+    bfloat16_pays,
+    deployed,
+    hw_of,
+    prepared_kernel,
+    resize_labels,
+)
 from jaxseg.ops.winograd import Tiles
 
 FORMS = layers.FORMS | blocks.FORMS
@@ -52,7 +59,7 @@ class Deployed:
             raise ValueError("a folded network has no batch norms left to train.")
         network = self.network.clone(dtype=image.dtype)
         with deployed(), nn.intercept_methods(self._intercept):
-            y = network.apply(variables, image, train=False)
+            y = cast(jax.Array, network.apply(variables, image, train=False))
         # Of a network whose last operation is none that can choose classes itself.
         return classes(y) if self.labels and y.ndim == 4 else y
 
@@ -77,7 +84,7 @@ class Deployed:
 
 
 def _enlarged_labels(logits, image, *, align_corners):
-    return resize_labels(logits, image.shape[1:3], align_corners)
+    return resize_labels(logits, hw_of(image), align_corners)
 
 
 def fold(

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -47,17 +47,23 @@ class Job:
     output: str = "labels"
     calibration: tuple[np.ndarray, ...] = ()
 
+    @property
+    def fixed_hw(self) -> Pair:
+        """`hw`, in a format that cannot leave it open."""
+        return cast(Pair, self.hw)
+
     def function(self, **how_else: bool) -> Callable[[jax.Array], jax.Array]:
         """uint8 `(b, h, w, 3)` to the output, in JAX's own operations."""
         how = Lowering("textbook", join_pairs=False, **how_else)
         with lowering(how):
             network, weights = deploy(
-                self.model, self.variables, self.preprocess, self.hw
+                self.model, self.variables, self.preprocess, self.fixed_hw
             )
 
         def run(image: jax.Array) -> jax.Array:
             with lowering(how):
-                return segment(network, weights, self.preprocess, image, self.output)
+                y = segment(network, weights, self.preprocess, image, self.output)
+                return cast(jax.Array, y)
 
         return run
 
@@ -82,7 +88,7 @@ def _stablehlo(job: Job, path: Path) -> None:
     from jax import export
 
     batch = job.batch or export.symbolic_shape("b")[0]
-    image = jax.ShapeDtypeStruct((batch, *job.hw, 3), jnp.uint8)
+    image = jax.ShapeDtypeStruct((batch, *job.fixed_hw, 3), jnp.uint8)
     exported = export.export(jax.jit(job.function()), platforms=PLATFORMS)(image)
     path.write_bytes(exported.serialize())
 
@@ -120,7 +126,7 @@ def _tensorflow_module(
         with_gradient=False,
         native_serialization_platforms=platforms,
     )
-    image = tf.TensorSpec((job.batch, *job.hw, 3), tf.uint8, "image")
+    image = tf.TensorSpec((job.batch, *job.fixed_hw, 3), tf.uint8, "image")
     module = tf.Module()
     named = lambda image: {job.output: run(image)}  # noqa: E731
     module.segment = tf.function(named, input_signature=[image], autograph=False)

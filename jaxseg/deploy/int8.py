@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,9 @@ def quantize(path: Path, pictures: Sequence[np.ndarray]) -> None:
     quantization = require("onnxruntime.quantization", "onnx")
     shape_inference = require("onnxruntime.quantization.shape_inference", "onnx")
 
-    class Reader(quantization.CalibrationDataReader):
+    base: Any = quantization.CalibrationDataReader
+
+    class Reader(base):
         def __init__(self) -> None:
             self._inputs: Iterator[np.ndarray] = iter(pictures)
 

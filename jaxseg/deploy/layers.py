@@ -106,7 +106,7 @@ def _transposed(unit: ConvTranspose, weights: Weights, x: Map) -> jax.Array:
     return convolve_transposed(weights, x, lambda y: y)
 
 
-def _norm(unit: BatchNorm, weights: Weights, x: Map) -> jax.Array:
+def _norm(unit: nn.Module, weights: Weights, x: Map) -> jax.Array:
     x = as_array(x)
     return x * weights["scale"].astype(x.dtype) + weights["bias"].astype(x.dtype)
 

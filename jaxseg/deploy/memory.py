@@ -32,7 +32,7 @@ INPUTS: dict[type[nn.Module], Margin] = {
     FPEBlock: _none,
 }
 # or what a part of it returned, by the part's name.
-OUTPUTS: dict[type[nn.Module], dict[str, Margin]] = {
+OUTPUTS: dict[type, dict[str | None, Margin]] = {
     PFCU: {"wide": _none},
     DABModule: {"squeeze": lambda block: (block.dilation, 0)},
     FDDWNet: {"eerm2_4": lambda block: (1, 1)},

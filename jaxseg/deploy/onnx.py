@@ -5,15 +5,17 @@ Maps are NCHW in the graph: only the picture, and logits at the end, are transpo
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
 from jaxseg.data.preprocess import Preprocess
+from jaxseg.deploy.folding import Deployed
 from jaxseg.deploy.onnx_graph import Graph, Value
 from jaxseg.deploy.onnx_rules import DTYPES, RULES
 from jaxseg.deploy.predictor import OUTPUTS, deploy, segment
@@ -59,7 +61,7 @@ def export_onnx(
         raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}.")
     multiple, hw = (hw, _sizes_of(hw)[0]) if isinstance(hw, int) else (None, hw)
     with lowering(Lowering("textbook", join_pairs=join_pairs)):
-        program = model, variables
+        program: tuple[Deployed | nn.Module, Any] = model, variables
         if not trainable:
             program = deploy(model, variables, preprocess, hw)
         closed = jax.make_jaxpr(
@@ -90,9 +92,9 @@ def open_multiple(model: nn.Module, variables: Any, preprocess: Preprocess) -> i
         for hw in _sizes_of(multiple):
             with lowering(Lowering("textbook", join_pairs=False)):
                 program = deploy(model, variables, preprocess, hw)
-                closed = jax.make_jaxpr(
-                    lambda image, p=program: segment(*p, preprocess, image)
-                )(jax.ShapeDtypeStruct((1, *hw, 3), jnp.uint8))
+                closed = jax.make_jaxpr(partial(segment, *program, preprocess))(
+                    jax.ShapeDtypeStruct((1, *hw, 3), jnp.uint8)
+                )
             graph = Graph()
             try:
                 _fill(graph, closed, "labels", multiple, hw)
@@ -148,16 +150,17 @@ def _translate(
     graph: Graph, jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Value]
 ) -> list[Value]:
     """Adds to `graph` what computes `jaxpr`, and returns its results."""
-    values = dict(zip(jaxpr.constvars, map(np.asarray, constants)))
+    values: dict[Var, Value] = dict(zip(jaxpr.constvars, map(np.asarray, constants)))
     values.update(zip(jaxpr.invars, inputs))
 
-    def read(v):
-        return np.asarray(v.val, v.aval.dtype) if isinstance(v, Literal) else values[v]
+    def read(v: Any) -> Value:
+        return values[v] if isinstance(v, Var) else np.asarray(v.val, v.aval.dtype)
 
     for eqn in jaxpr.eqns:
         graph.scope = str(eqn.source_info.name_stack) or graph.scope
         arguments = [read(v) for v in eqn.invars]
         name, inner = eqn.primitive.name, None
+        results: Any
         if name in _CALLS:
             inner = eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
             name = f"jit {eqn.params.get('name')}"

@@ -77,7 +77,7 @@ class Graph:
         Raises:
             ValueError: the two are not the same fraction of the picture's.
         """
-        of_h, of_w = (Fraction(int(n), whole) for n, whole in zip(hw, self.hw))
+        of_h, of_w = (Fraction(int(n), whole) for n, whole in zip(hw, self.hw or ()))
         if of_h != of_w:
             raise ValueError(f"{tuple(hw)} is no fraction of pictures of {self.hw}.")
         given = np.array([of_h.numerator]), np.array([of_h.denominator])
@@ -105,8 +105,11 @@ class Graph:
         kept: dict[str, Node] = {}  # by their first outputs
         for node in self.nodes:
             before = kept.get(node.inputs[0])
-            once = before and uses[node.inputs[0]] == len(before.outputs) == 1
-            if once and self._absorbs(before, node):
+            if (
+                before
+                and uses[node.inputs[0]] == len(before.outputs) == 1
+                and self._absorbs(before, node)
+            ):
                 del kept[node.inputs[0]]
                 before.outputs, node = node.outputs, before
             kept[node.outputs[0]] = node
@@ -132,7 +135,8 @@ class Graph:
     def _affine(self, node: Node) -> tuple[np.ndarray, np.ndarray] | None:
         """Gain and shift, `(c,)` each, if a node is nothing but them."""
         if node.op == "BatchNormalization":
-            return tuple(self.constants[name] for name in node.inputs[1:3])
+            gain, shift = (self.constants[name] for name in node.inputs[1:3])
+            return gain, shift
         known = self.constants.get(node.inputs[-1])
         if node.op not in ("Mul", "Add") or known is None:
             return None

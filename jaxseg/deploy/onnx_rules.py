@@ -4,7 +4,7 @@ Maps are NCHW in the graph: axes of JAX's are put into that order here.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jax.extend.core import JaxprEqn
@@ -30,11 +30,11 @@ def _by_axis(numbers: Sequence[int]) -> np.ndarray:
 
 
 def _in(eqn: JaxprEqn) -> tuple[int, ...]:
-    return eqn.invars[0].aval.shape
+    return cast(Any, eqn.invars[0].aval).shape
 
 
 def _out(eqn: JaxprEqn) -> tuple[int, ...]:
-    return eqn.outvars[0].aval.shape
+    return cast(Any, eqn.outvars[0].aval).shape
 
 
 def _operand(x: Value) -> Value:
@@ -128,6 +128,8 @@ def _sizes(graph: Graph, eqn: JaxprEqn, x: str) -> Value:
     """The result's shape, in ONNX's order; what is open of it is computed, the number
     of pictures from that of `x`."""
     shape = _by_axis(_out(eqn))
+    batch: Value
+    hw: Value
     batch, fixed, hw = shape[:1], shape[1:-2], shape[-2:]
     if graph.open_batch:
         found = graph.add("Shape", x)
@@ -249,7 +251,9 @@ RULES: dict[str, Rule] = {
     "jit pad_edge": _pad_edge,
     "jit prelu": _prelu,
     "jit relu": _node("Relu"),
-    "jit relu6": lambda graph, eqn, x: graph.add("Clip", x, *np.float32([0, 6])),
+    "jit relu6": lambda graph, eqn, x: graph.add(
+        "Clip", x, *np.array([0, 6], np.float32)
+    ),
     "jit resize_align_corners": _resize("align_corners"),
     "jit resize_half_pixel": _resize("half_pixel"),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jaxseg.ops import (
     Pair,
     compiler_options,
     deployed_lowering,
+    hw_of,
     lowering,
     map_dtype,
     resize_bilinear,
@@ -54,8 +55,9 @@ def segment(
         model, variables: from `deploy`, or the network that was trained.
         output: "labels", "logits" or "confidence".
     """
-    hw = h, w = preprocess.network_hw(*image.shape[1:3])
-    seen, resized = image, hw != image.shape[1:3]
+    image_hw = hw_of(image)
+    hw = h, w = preprocess.network_hw(*image_hw)
+    seen, resized = image, hw != image_hw
     if resized:
         seen = resize_bilinear(image.astype(jnp.float32), hw, align_corners=False)
     x = preprocess(pad_to_multiple(seen))
@@ -63,9 +65,9 @@ def segment(
     labels = output == "labels"
     if isinstance(model, Deployed):
         model = model.clone(labels=labels and not resized)
-    y = model.apply(variables, x, train=False)[:, :h, :w]
+    y = cast(jax.Array, model.apply(variables, x, train=False))[:, :h, :w]
     if resized:
-        y = resize_bilinear(y, image.shape[1:3], align_corners=False)
+        y = resize_bilinear(y, image_hw, align_corners=False)
     if output == "confidence":
         return jnp.argmax(y, -1).astype(jnp.uint8), _confidence(y)
     return jnp.argmax(y, -1).astype(jnp.uint8) if labels and y.ndim == 4 else y

@@ -148,7 +148,7 @@ def compare(
     try:
         with Apart(file) as engine:
             for number, image in enumerate(images):
-                label = (pictures.labels or [None] * len(images))[number]
+                label = pictures.labels[number] if pictures.labels else None
                 tally.add(wanted(image), _found(engine, images, number), label)
             times = [engine(images[0][None])[1] for _ in range(_TIMED_CALLS)]
     except UserError as error:

@@ -1,7 +1,7 @@
 """Test-time averaging: a picture seen at several scales, and mirrored."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,8 @@ class Views:
     ) -> jax.Array:
         """Classes, uint8 `(b, h, w)`, of uint8 `(b, h, w, 3)`; see `deploy`."""
         if self.is_plain:
-            return segment(models[0], variables[0], preprocess, image)
+            labels = segment(models[0], variables[0], preprocess, image)
+            return cast(jax.Array, labels)
         total: jax.Array | float = 0.0
         for scale, model, weights in zip(self.scales, models, variables):
             for mirrored in (False, True) if self.flip else (False,):
@@ -71,7 +72,7 @@ class Views:
                 found = segment(
                     model, weights, _scaled(preprocess, scale), seen, "logits"
                 )
-                shares = jax.nn.softmax(found.astype(jnp.float32))
+                shares = jax.nn.softmax(cast(jax.Array, found).astype(jnp.float32))
                 total += shares[:, :, ::-1] if mirrored else shares
         return jnp.argmax(total, -1).astype(jnp.uint8)
 

@@ -1,6 +1,7 @@
 """Where a network is right and wrong: by picture, along boundaries, by size."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from scipy import ndimage
@@ -58,7 +59,7 @@ class Details:
 
     @property
     def scores(self) -> Scores:
-        return Scores(sum(self.matrices.values()), self.table)
+        return Scores(cast(np.ndarray, sum(self.matrices.values())), self.table)
 
     def worst(self, c: int, count: int, least_share: float = 1e-3) -> list[str]:
         """The pictures with the lowest IoU of class `c`, worst first.

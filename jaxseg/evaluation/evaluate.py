@@ -1,6 +1,6 @@
 """Scoring a network on a split."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -72,7 +72,7 @@ class Evaluator:
         self,
         variables: Any,
         loader: Loader,
-        progress: Callable[[Iterator, int], Iterator] = lambda batches, total: batches,
+        progress: Callable[[Iterator, int], Iterable] = lambda batches, total: batches,
         truth: Callable[[str], np.ndarray] | None = None,
     ) -> Scores:
         """Scores of the whole split: every sample once, whatever the batch size.

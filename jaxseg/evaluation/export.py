@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg import __version__, card, models
-from jaxseg.data.pictures import list_pictures, read_rgb
+from jaxseg.data.pictures import list_pictures, read_rgb, resized
 from jaxseg.deploy.engines import FILES
 from jaxseg.deploy.exported import REPORT, REPORT_FORMAT
 from jaxseg.deploy.formats import FORMATS, Job, check_format, write
@@ -27,7 +27,6 @@ from jaxseg.evaluation.agreement import (
     as_trained,
     compare,
     pictures_for,
-    resized,
 )
 from jaxseg.files import whole_folder
 from jaxseg.models import SIZE_LEAST
@@ -81,15 +80,16 @@ def export_run(
     run = Run(Path(ckpt).expanduser())
     variables, step = run.variables(which)
     model = models.create(**{**run.record["model"], "dtype": "float32"})
-    calibration = () if calibrate is None else _calibration(Path(calibrate), hw)
+    calibration = _calibration(calibrate, hw)
     least = EQUAL_LEAST_INT8 if calibration else EQUAL_LEAST
     network = model, variables, run.preprocess
-    job = Job(*network, hw or _open(kind, *network), batch, output, calibration)
+    size = hw or _open(kind, *network)
+    job = Job(*network, size, batch, output, calibration)
     try:
         with whole_folder(target) as folder:
             file = _written(kind, job, folder)
             pictures = pictures_for(run, hw, data_dir)
-            wanted = as_trained(*network, 1 if hw else job.hw)
+            wanted = as_trained(*network, size if isinstance(size, int) else 1)
             check = compare(file, wanted, pictures, run.table, least)
             report = _report(kind, job, run, step, file, check)
             _explain(folder, report)
@@ -125,9 +125,13 @@ def _open(kind: str, *network: Any) -> int:
         raise UserError(f"{kind} of any size: {error}") from error
 
 
-def _calibration(folder: Path, hw: Pair) -> tuple[np.ndarray, ...]:
-    """Pictures from `folder`, spread over it, at the size of the export."""
-    folder = folder.expanduser()
+def _calibration(
+    calibrate: str | os.PathLike | None, hw: Pair | None
+) -> tuple[np.ndarray, ...]:
+    """Pictures from a folder, spread over it, at the size of the export; or none."""
+    if calibrate is None or hw is None:
+        return ()
+    folder = Path(calibrate).expanduser()
     found = list_pictures(folder) if folder.is_dir() else []
     if not found:
         raise UserError(f"--calibrate {folder}: there is no picture in it.")

@@ -3,6 +3,7 @@
 import io
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def write_submission(
     return len(names)
 
 
-def check_submission(path: Path, names: list[str], hw: tuple[int, int]) -> None:
+def check_submission(path: Path, names: Sequence[str], hw: tuple[int, int]) -> None:
     """Raises `UserError` unless the zip holds what the server takes, and all of it."""
     known = set(LABEL_IDS)
     with zipfile.ZipFile(path) as archive:

@@ -28,7 +28,7 @@ def overlay(
 ) -> np.ndarray:
     """The picture under its coloured label map, uint8 `(h, w, 3)`; void stays as is."""
     # Void keeps all of the picture, and has nothing of its colour.
-    kept, added = np.ones(256, np.float32), np.float32(table.colours())
+    kept, added = np.ones(256, np.float32), table.colours().astype(np.float32)
     kept[: len(table)] = 1 - opacity
     coloured = image * kept[label][..., None]
     coloured += (added * np.float32(opacity))[label]

@@ -156,8 +156,10 @@ class _Job:
         done: Done,
     ) -> None:
         self._table, self._folder, self._wanted = segmenter.table, folder, wanted
-        find = segmenter.labels_and_confidence if wanted.needs_confidence else segmenter
-        self._find = Tiled(find, tiles) if tiles else find
+        find: Callable[[np.ndarray], Any] = segmenter
+        if wanted.needs_confidence:
+            find = segmenter.labels_and_confidence
+        self._find: Callable[[np.ndarray], Any] = Tiled(find, tiles) if tiles else find
         self._done = done
         self._shares: dict[str, dict[str, float]] = {}
         self._present = np.zeros(256, bool)

@@ -82,16 +82,15 @@ class Wanted:
             save_png(Image.fromarray(colourise(label, table)), paths["palette"])
         if "ids" in paths:
             save_png(Image.fromarray(table.of_files(label)), paths["ids"])
-        if "confidence" in paths:
+        if "confidence" in paths and confidence is not None:
             save_png(Image.fromarray(confidence), paths["confidence"])
-        shown = None
         if {"overlay", "side_by_side"} & set(paths):
             shown = self.looked_at(image, label, confidence, table)
-        if "side_by_side" in paths:
-            save_png(Image.fromarray(shown), paths["side_by_side"])
-        if "overlay" in paths:
-            alone = shown[:, -image.shape[1] :]
-            save_png(Image.fromarray(alone), paths["overlay"])
+            if "side_by_side" in paths:
+                save_png(Image.fromarray(shown), paths["side_by_side"])
+            if "overlay" in paths:
+                alone = shown[:, -image.shape[1] :]
+                save_png(Image.fromarray(alone), paths["overlay"])
         # Last: where it is, all of them are.
         save_indexed(label, table, paths["labels"])
 

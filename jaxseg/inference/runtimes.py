@@ -62,9 +62,10 @@ def installed() -> list[str]:
 
 def predictor_of(name: str, *network: Any, size_step: int) -> Callable:
     """`Predictor` or `ByEngine`; `network` is model, variables and preprocess."""
+    model, variables, preprocess = network
     if name == "xla":
-        return Predictor(*network, size_step=size_step)
-    return ByEngine(name, *network, size_step=size_step)
+        return Predictor(model, variables, preprocess, size_step=size_step)
+    return ByEngine(name, model, variables, preprocess, size_step=size_step)
 
 
 def fastest(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -85,12 +85,13 @@ class Segmenter:
         """Classes, uint8 `(h, w)`, or `(b, h, w)` of a batch."""
         image = _pixels(picture)
         if self._find is None:
+            network = cast(tuple, self._network)
             self._find, took = fastest(
-                np.asarray(image), *self._network, size_step=self._size_step
+                np.asarray(image), *network, size_step=self._size_step
             )
             if took:
                 times = [f"{name} {ms:.1f} ms" for name, ms in took.items()]
-                self.runtime = f"{min(took, key=took.get)} ({', '.join(times)})"
+                self.runtime = f"{min(took, key=took.__getitem__)} ({', '.join(times)})"
             else:
                 self.runtime = "xla, alone installed"
         return np.asarray(self._find(image))

@@ -38,14 +38,17 @@ class InvertedResidual(Unit):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        kwargs = dict(use_bias=False, kernel_init=fan_out_normal, norm_eps=EPS)
+        kwargs: dict[str, Any] = dict(
+            use_bias=False, kernel_init=fan_out_normal, norm_eps=EPS
+        )
         conv = partial(ConvNormAct, kernel_size=(1, 1), **kwargs, **self.common)
         ci, y = x.shape[-1], x
         if self.expansion > 1:
-            y = conv(self.expansion * ci, act="relu6", name="expand")(y, train=train)
+            expand = conv(features=self.expansion * ci, act="relu6", name="expand")
+            y = expand(y, train=train)
         depthwise = partial(DepthwiseNormAct, (3, 3), stride=self.stride, act="relu6")
         y = depthwise(**kwargs, **self.common, name="depthwise")(y, train=train)
-        y = conv(self.features, name="project")(y, train=train)
+        y = conv(features=self.features, name="project")(y, train=train)
         return x + y if self.stride == 1 and ci == self.features else y
 
 

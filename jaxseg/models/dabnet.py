@@ -5,6 +5,7 @@ the asymmetric convolutions, the pooled image and its concatenations are from.
 """
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -22,7 +23,7 @@ from jaxseg.models.layers import (
 )
 from jaxseg.models.sizes import check_input
 from jaxseg.models.units import ConvNormAct, DepthwisePair, Downsampler, Upsampler
-from jaxseg.ops import adaptive_avg_pool, avg_pool3, resize_bilinear
+from jaxseg.ops import adaptive_avg_pool, avg_pool3, hw_of, resize_bilinear
 
 EPS = 1e-3  # of every batch norm, in the authors' code
 HEADS = ("bilinear", "erf", "spp")
@@ -59,8 +60,8 @@ class DABModule(Unit):
         c = x.shape[-1]
         if c % 2:
             raise ValueError(f"DABModule halves c: c must be even, got {x.shape}.")
-        kwargs = dict(norm_eps=EPS, act="prelu", **self.common)
-        conv = dict(use_bias=False, kernel_init=kaiming_normal)
+        kwargs: dict[str, Any] = dict(norm_eps=EPS, act="prelu", **self.common)
+        conv: dict[str, Any] = dict(use_bias=False, kernel_init=kaiming_normal)
         squeeze = ConvNormAct(
             c // 2,
             (3, 3),
@@ -72,8 +73,8 @@ class DABModule(Unit):
         pair = partial(DepthwisePair, use_bias=False, **kwargs)
         y = NormAct(**kwargs, name="norm_in")(x, train=train)
         y = squeeze(y, train=train)
-        plain = pair(1, name="plain")(y, train=train)
-        dilated = pair(self.dilation, name="dilated")(y, train=train)
+        plain = pair(dilation=1, name="plain")(y, train=train)
+        dilated = pair(dilation=self.dilation, name="dilated")(y, train=train)
         y = NormAct(**kwargs, name="norm_sum")(plain + dilated, train=train)
         return x + Conv(c, (1, 1), **conv, **self.common, name="expand")(y)
 
@@ -120,7 +121,7 @@ class SPPHead(Unit):
         for bins in (1, 2, 3, 6):
             reduce = unit(-(-x.shape[-1] // 4), (1, 1), name=f"pool{bins}")
             y = reduce(adaptive_avg_pool(x, bins), train=train)
-            maps.append(resize_bilinear(y, x.shape[1:3], align_corners=False))
+            maps.append(resize_bilinear(y, hw_of(x), align_corners=False))
         x = unit(512, (3, 3), name="mix")(jnp.concatenate(maps, -1), train=train)
         return Conv(
             self.num_classes,
@@ -158,8 +159,8 @@ class DABNet(Network):
             check_input(image, multiple=8)
         else:
             check_input(image, multiple=4, short=1)
-        kwargs = dict(norm_eps=EPS, act="prelu", **self.common)
-        conv = dict(use_bias=False, kernel_init=kaiming_normal)
+        kwargs: dict[str, Any] = dict(norm_eps=EPS, act="prelu", **self.common)
+        conv: dict[str, Any] = dict(use_bias=False, kernel_init=kaiming_normal)
         unit = partial(ConvNormAct, kernel_size=(3, 3), **conv, **kwargs)
         dab = partial(DABModule, squeeze_dilation=self.squeeze_dilation, **self.common)
         # The authors shrink the image by repeated 3x3 averages, one a stage.
@@ -170,7 +171,7 @@ class DABNet(Network):
         x = image
         for i in range(3):
             stride = 2 if i == 0 else 1
-            x = unit(32, stride=stride, name=f"stem{i}")(x, train=train)
+            x = unit(features=32, stride=stride, name=f"stem{i}")(x, train=train)
         x = jnp.concatenate([x, pooled[0]], -1)
         x = NormAct(**kwargs, name="norm1")(x, train=train)
         first = Downsampler(64, **conv, **kwargs, name="down1")(x, train=train)
@@ -180,7 +181,7 @@ class DABNet(Network):
         x = jnp.concatenate([x, first, pooled[1]], -1)
         x = NormAct(**kwargs, name="norm2")(x, train=train)
         # 131 channels in, 128 out: no room for the pooled half of a `Downsampler`.
-        second = unit(128, stride=2, name="down2")(x, train=train)
+        second = unit(features=128, stride=2, name="down2")(x, train=train)
         x = second
         for i, d in enumerate(self.dilations2):
             x = dab(d, name=f"dab2_{i}")(x, train=train)
@@ -190,8 +191,8 @@ class DABNet(Network):
             decoder = ERFDecoder(self.num_classes, **self.common, name="erf")
             return decoder(x, train=train)
         if self.head == "spp":
-            head = SPPHead(self.num_classes, **self.common, name="spp")
-            x = head(x, train=train)
+            spp = SPPHead(self.num_classes, **self.common, name="spp")
+            x = spp(x, train=train)
         else:
             head = Conv(self.num_classes, (1, 1), **conv, **self.common, name="head")
             x = head(x)

@@ -67,9 +67,14 @@ class FDDWNet(Network):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         check_input(x, multiple=8)
         eerm = partial(EERM, **self.common)
-        kwargs = dict(norm_eps=EPS, act="relu6", **self.common)
-        down = partial(Downsampler, kernel_init=kaiming_normal, **kwargs)
-        up = partial(Upsampler, **kwargs)
+        down = partial(
+            Downsampler,
+            norm_eps=EPS,
+            act="relu6",
+            kernel_init=kaiming_normal,
+            **self.common,
+        )
+        up = partial(Upsampler, norm_eps=EPS, act="relu6", **self.common)
         x = down(16, name="down1")(x, train=train)
         x = down(64, name="down2")(x, train=train)
         for i in range(5):

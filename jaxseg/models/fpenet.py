@@ -6,6 +6,7 @@ parameter and operation counts are those of the paper's Tables 4 and 7.
 """
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,6 +17,7 @@ from jaxseg.models.sizes import check_input
 from jaxseg.models.units import ConvNormAct, DepthwiseNormAct
 from jaxseg.ops import (
     concatenate,
+    hw_of,
     mean_over_channels,
     mean_over_pixels,
     relu,
@@ -55,11 +57,11 @@ class FPEBlock(Unit):
                 f"FPEBlock splits its {hidden} channels into {len(self.rates)} groups, "
                 "one a rate: give it a number of rates that divides them."
             )
-        kwargs = dict(use_bias=False, norm_eps=EPS, **self.common)
+        kwargs: dict[str, Any] = dict(use_bias=False, norm_eps=EPS, **self.common)
         conv = partial(ConvNormAct, kernel_size=(1, 1), **kwargs)
-        y = conv(hidden, act="relu", name="expand")(x, train=train)
+        y = conv(features=hidden, act="relu", name="expand")(x, train=train)
         groups = jnp.split(y, len(self.rates), -1)
-        results = []
+        results: list[jax.Array] = []
         for i, group in enumerate(groups):
             if self.chain and self.stride == 1 and i > 0:
                 group = group + results[-1]
@@ -72,7 +74,8 @@ class FPEBlock(Unit):
                 name=f"branch{i}",
             )
             results.append(branch(group, train=train))
-        y = conv(self.features, name="project")(concatenate(results), train=train)
+        project = conv(features=self.features, name="project")
+        y = project(concatenate(results), train=train)
         return x + y if x.shape == y.shape else y
 
 
@@ -99,7 +102,7 @@ class MEU(Unit):
         low = conv(self.features, name="low")(low)
         mean = mean_over_pixels(high)
         channels = relu(weight(self.features, name="channel")(mean))
-        high = resize_bilinear(high, low.shape[1:3], align_corners=False)
+        high = resize_bilinear(high, hw_of(low), align_corners=False)
         if self.spatial:
             pixels = weight(1, name="spatial")(mean_over_channels(low))
             high = high * relu(pixels)
@@ -162,7 +165,7 @@ class FPENet(Network):
         for stage, features, low in ((2, 64, quarter), (1, 32, half)):
             if self.decoder == "naive":
                 x = Conv(features, (1, 1), **self.common, name=f"up{stage}")(x)
-                x = resize_bilinear(x, low.shape[1:3], align_corners=False)
+                x = resize_bilinear(x, hw_of(low), align_corners=False)
             else:
                 spatial = self.decoder == "meu"
                 x = MEU(features, spatial, **self.common, name=f"meu{stage}")(x, low)

@@ -6,7 +6,7 @@ deployed, `jaxseg.deploy` knows.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import flax.linen as nn
 import jax
@@ -19,6 +19,7 @@ from jaxseg.ops import (
     conv2d,
     conv2d_transpose,
     depthwise2d,
+    hw_of,
     prelu,
     relu,
     relu6,
@@ -53,6 +54,13 @@ def kaiming_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Ar
     return std * jax.random.normal(key, shape, dtype)
 
 
+class Common(TypedDict):
+    """The attributes of `Unit`."""
+
+    dtype: DTypeLike
+    axis_name: str | None
+
+
 class Unit(nn.Module, kw_only=True):
     """The attributes that every layer, unit, block and network here has.
 
@@ -67,9 +75,9 @@ class Unit(nn.Module, kw_only=True):
     axis_name: str | None = None
 
     @property
-    def common(self) -> dict[str, Any]:
+    def common(self) -> Common:
         """The attributes that a unit hands on to the units inside it."""
-        return dict(dtype=self.dtype, axis_name=self.axis_name)
+        return Common(dtype=self.dtype, axis_name=self.axis_name)
 
 
 class PReLU(Unit):
@@ -258,4 +266,4 @@ class Network(Unit):
         self, logits: jax.Array, image: jax.Array, *, align_corners: bool
     ) -> jax.Array:
         """Logits at the size of the image: the last step of a network that resizes."""
-        return resize_bilinear(logits, image.shape[1:3], align_corners=align_corners)
+        return resize_bilinear(logits, hw_of(image), align_corners=align_corners)

@@ -5,6 +5,7 @@ pyramid, its 1x1 depthwise convolutions and the resizing are in the code alone.
 """
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -22,7 +23,7 @@ from jaxseg.models.layers import (
 )
 from jaxseg.models.sizes import check_input
 from jaxseg.models.units import ConvNormAct
-from jaxseg.ops import concatenate, mean_over_pixels, resize_bilinear
+from jaxseg.ops import concatenate, hw_of, mean_over_pixels, resize_bilinear
 
 WIDTH = 96  # of the pyramid's branches and of the decoder
 # Channels that the low-level map is reduced to; None leaves it as it is.
@@ -46,7 +47,9 @@ class SeparableUnit(Unit):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         kernel, dilation = (self.kernel, self.kernel), (self.dilation, self.dilation)
-        kwargs = dict(use_bias=False, kernel_init=self.kernel_init, **self.common)
+        kwargs: dict[str, Any] = dict(
+            use_bias=False, kernel_init=self.kernel_init, **self.common
+        )
         if self.separable:
             depthwise = DepthwiseConv(kernel, 1, dilation, **kwargs, name="depthwise")
             x, kernel, dilation = depthwise(x), (1, 1), (1, 1)
@@ -123,7 +126,7 @@ class LiteSeg(Network):
         daspp = DASPP(self.deeper, self.separable, **self.common, name="daspp")
         x = daspp(x, train=train)
         x = unit(WIDTH, 1, act="relu", name="reduce")(x, train=train)
-        x = resize_bilinear(x, low.shape[1:3], align_corners=True)
+        x = resize_bilinear(x, hw_of(low), align_corners=True)
         low_features = LOW_FEATURES[self.backbone]
         if low_features is not None:
             low = unit(low_features, 1, act="relu", name="low")(low, train=train)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxseg.ops import named
+from jaxseg.ops import hw_of, named
 
 # Multiples of the first, from the second on, are heights and widths that every network
 # takes.
@@ -47,7 +47,7 @@ def pad_to_multiple(
     every network takes. The caller crops what it computes from the result to
     `[:, :h, :w]`. Nothing moves: the top left pixel stays where it is.
     """
-    hw = x.shape[1:3]
+    hw = hw_of(x)
     more = [(0, to - n) for n, to in zip(hw, padded_hw(hw, multiple, least))]
     widths = [(0, 0), *more, (0, 0)]
     return named("pad_edge")(lambda x: jnp.pad(x, widths, "edge"))(x)

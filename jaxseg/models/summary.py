@@ -56,7 +56,7 @@ def stages(
         part_of: the name of the part, the beginning of its path, that the module or
             parameter of a path belongs to; None of what is made of several parts.
     """
-    found: dict[str, Stage] = {}
+    found: dict[str | None, Stage] = {}
 
     def record(call, args, kwargs, context):
         module = context.module

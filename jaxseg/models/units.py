@@ -64,14 +64,16 @@ class ConvNormAct(Unit):
             **self.common,
             name="conv",
         )(x)
-        if self.norm_eps is not None or self.shared_norm is not None:
-            norm = self.shared_norm or BatchNorm(
+        norm = self.shared_norm
+        if norm is None and self.norm_eps is not None:
+            norm = BatchNorm(
                 self.norm_eps,
                 self.momentum,
                 self.initial_scale,
                 **self.common,
                 name="norm",
             )
+        if norm is not None:
             x = norm(x, train=train)
         return activate(self, self.act, x)
 

@@ -32,13 +32,13 @@ from jaxseg.ops.textbook import (
     relu,
     relu6,
 )
-from jaxseg.ops.types import Map, Pair, as_array
+from jaxseg.ops.types import Map, Pair, as_array, hw_of
 
 __all__ = ["conv2d", "conv2d_transpose", "depthwise2d", "prepared_kernel"]
 __all__ += ["avg_pool3", "max_pool2", "max_pool3", "adaptive_avg_pool"]
 __all__ += ["mean_over_channels", "mean_over_pixels", "relu", "relu6", "prelu"]
 __all__ += ["resize_bilinear", "resize_labels"]
 __all__ += ["Map", "PaddedMap", "Pair", "Parts", "computed_once", "concatenate"]
-__all__ += ["store", "as_array", "joins_pairs", "map_dtype", "splits_channels"]
+__all__ += ["store", "as_array", "hw_of", "joins_pairs", "map_dtype", "splits_channels"]
 __all__ += ["Lowering", "default_lowering", "deployed", "deployed_lowering"]
 __all__ += ["bfloat16_pays", "compiler_options", "lowering", "named"]

@@ -6,8 +6,7 @@ from jax.typing import DTypeLike
 
 from jaxseg.ops import textbook, winograd
 from jaxseg.ops.dispatch import operation
-from jaxseg.ops.maps import Map, as_array
-from jaxseg.ops.types import Epilogue, Geometry, Pair, same_margin
+from jaxseg.ops.types import Epilogue, Geometry, Map, Pair, as_array, same_margin
 from jaxseg.ops.winograd import Tiles
 
 

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,12 +29,12 @@ def bfloat16_pays() -> bool:
     return "avx512_bf16" in cpu_info() or "amx_bf16" in cpu_info()
 
 
-def compiler_options(dtype: DTypeLike) -> dict[str, int | str]:
+def compiler_options(dtype: DTypeLike) -> dict[str, Any]:
     """The options with which XLA compiles a deployed network of `dtype`."""
     if jax.default_backend() != "cpu":
         return {}
     # 256 by default; 512 was 3 to 8 % faster with AVX-512.
-    options: dict[str, int | str] = {"xla_cpu_prefer_vector_width": 512}
+    options: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
     # YNNPACK's products of bfloat16 use its instructions. In float32 networks took up
     # to 22 % less without it on two Intel Xeons; on an AMD Zen 5 its products were
     # twice as fast as PyTorch's. See results/cpu-profile.md, "YNNPACK or Eigen".

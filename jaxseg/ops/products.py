@@ -70,7 +70,7 @@ def product_a_tap(geometry, x, kernel, groups):
             divmod(at * d, stride) for at, d in zip((i, j), dilation)
         )
         taps.setdefault((py, px), []).append((top, left, kernel[i, j]))
-    total = 0
+    total: jax.Array | int = 0
     for (py, px), group in taps.items():
         matrix = jnp.concatenate([weight for *_, weight in group], -1)
         shares = dot(wide[:, py::stride, px::stride], matrix)

@@ -50,7 +50,7 @@ class Interpolation(NamedTuple):
 
 def is_near_to_whole(spec: Interpolation, x: jax.Array) -> bool:
     """True if `shifted` can interpolate so: see `_steps`."""
-    return _steps(*spec[1:]) is not None
+    return bool(_steps(*spec[1:]))
 
 
 def shifted(spec: Interpolation, x: jax.Array) -> jax.Array:
@@ -78,10 +78,10 @@ _FARTHEST = 2  # beyond which the shifts are too many to be fast
 
 
 @cache
-def _steps(size: int, new_size: int, align_corners: bool) -> Steps | None:
+def _steps(size: int, new_size: int, align_corners: bool) -> Steps:
     """Interpolation as shifts: new pixel `q * factor + p` looks at `q + offset`.
 
-    None where the sizes are in no ratio near to a whole one.
+    Empty where the sizes are in no ratio near to a whole one.
     """
     factor = -(-new_size // size)
     steps = []
@@ -97,7 +97,7 @@ def _steps(size: int, new_size: int, align_corners: bool) -> Steps | None:
                     row = shares.setdefault(int(offset), np.zeros(size, np.float32))
                     row[q] += part
         if max(map(abs, shares)) > _FARTHEST:
-            return None
+            return []
         steps.append(sorted(shares.items()))
     return steps
 
@@ -105,7 +105,7 @@ def _steps(size: int, new_size: int, align_corners: bool) -> Steps | None:
 def labels_are_near_to_whole(logits: jax.Array, hw: Pair, align_corners: bool) -> bool:
     """True if `labels_by_phases` can resize so: see `_steps`."""
     sizes = zip(logits.shape[1:3], hw)
-    return all(_steps(n, new, align_corners) is not None for n, new in sizes)
+    return all(_steps(n, new, align_corners) for n, new in sizes)
 
 
 def labels_by_phases(logits: jax.Array, hw: Pair, align_corners: bool) -> jax.Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxseg.ops.dispatch import named, operation
-from jaxseg.ops.types import Epilogue, Geometry
+from jaxseg.ops.types import Epilogue, Geometry, total
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -119,8 +119,8 @@ def avg_pool3(x: jax.Array) -> jax.Array:
     """
     h, w = (-(-n // 2) for n in x.shape[1:3])
     x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    x = sum(x[:, i : i + 2 * h - 1 : 2] for i in range(3))
-    return sum(x[:, :, i : i + 2 * w - 1 : 2] for i in range(3)) * (1 / 9)
+    x = total(x[:, i : i + 2 * h - 1 : 2] for i in range(3))
+    return total(x[:, :, i : i + 2 * w - 1 : 2] for i in range(3)) * (1 / 9)
 
 
 @named("mean_over_pixels")

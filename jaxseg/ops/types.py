@@ -1,9 +1,10 @@
 """Sizes, maps, the geometry of a convolution, and what follows it."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 Pair = tuple[int, int]
@@ -51,6 +52,15 @@ class StoredMap:
     Where nothing knows better it is read as the array that it stands for.
     """
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(b, h, w, c)`."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        raise NotImplementedError
+
     def whole(self) -> jax.Array:
         """The map as an array, `(b, h, w, c)`."""
         raise NotImplementedError
@@ -72,6 +82,17 @@ class StoredMap:
 
 
 Map = jax.Array | StoredMap
+
+
+def total(terms: Iterable[jax.Array]) -> jax.Array:
+    """The sum of one array or more."""
+    return cast(jax.Array, sum(terms))
+
+
+def hw_of(x: Map) -> Pair:
+    """Height and width of a map."""
+    h, w = x.shape[1:3]
+    return h, w
 
 
 def as_array(x: Map) -> jax.Array:

@@ -7,7 +7,7 @@ from jax import lax
 from jaxseg.ops.dispatch import operation
 from jaxseg.ops.maps import padded
 from jaxseg.ops.products import dot
-from jaxseg.ops.types import Epilogue, Map, as_array
+from jaxseg.ops.types import Epilogue, Map, as_array, total
 
 
 def blocks(x: Map, kernel: jax.Array, epilogue: Epilogue) -> jax.Array:
@@ -72,7 +72,7 @@ def interleave(phases: list[jax.Array]) -> jax.Array:
 def interleave_by_addition(phases: list[jax.Array]) -> jax.Array:
     zero = jnp.zeros((), phases[0].dtype)
     still = (0, 0, 0)
-    return sum(
+    return total(
         lax.pad(y, zero, (still, (i, 1 - i, 1), (j, 1 - j, 1), still))
         for y, (i, j) in zip(phases, ((0, 0), (0, 1), (1, 0), (1, 1)))
     )

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
-from jaxseg.ops.types import Geometry, Pair
+from jaxseg.ops.types import Geometry, Pair, total
 
 TILE = 4  # outputs
 # Where the polynomials behind the algorithm are evaluated, beside 0 and infinity: at
@@ -63,7 +63,7 @@ class Tiles:
 
 def transform_kernel(kernel: np.ndarray | jax.Array) -> Tiles:
     """Transforms `(kh, kw, ci, co)` in its own dtype, on the host if it is NumPy's."""
-    taps = kernel.shape[:2]
+    taps = kernel.shape[0], kernel.shape[1]
     xp = jnp if isinstance(kernel, jax.Array) else np
     for axis, k in enumerate(taps):
         if k > 1:
@@ -103,7 +103,7 @@ def convolve(x: jax.Array, tiles: Tiles, dilation: Pair, margin: Pair) -> jax.Ar
 
 
 def _combine(coefficients: np.ndarray, maps: list[jax.Array]) -> jax.Array:
-    return sum(float(c) * z for c, z in zip(coefficients, maps) if c)
+    return total(float(c) * z for c, z in zip(coefficients, maps) if c)
 
 
 def _analyse(z: jax.Array, axis: int, taps: int, dilation: int) -> jax.Array:

@@ -10,14 +10,14 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jaxseg import models, weights
 from jaxseg.errors import UserError
 from jaxseg.models.summary import stages
 
 _ROWS = Path(__file__).with_name("rows.json")
-_CLASSES = {"camvid": 11}
+_CLASSES: dict[str | None, int] = {"camvid": 11}
 _SERVER = "cityscapes", "test"  # whose labels are not published
 
 
@@ -112,7 +112,7 @@ def _model(row: Row) -> Any:
         for key, value in row.arguments.items()
     }
     classes = _CLASSES.get(row.dataset, 19)
-    return models.create(row.network, num_classes=classes, **arguments)
+    return models.create(cast(str, row.network), num_classes=classes, **arguments)
 
 
 def _of_parameters(row: Row, kind: str, size: str, results: Path):

@@ -75,7 +75,8 @@ class Bar:
             parts.append(self._validation)
         taken = step - self._first
         if taken:
-            left = (time.monotonic() - self._began) / taken * (task.total - step)
+            remaining = task.remaining or 0
+            left = (time.monotonic() - self._began) / taken * remaining
             hours, minutes = divmod(round(left / 60), 60)
             parts.append(f"{hours}:{minutes:02d} h left")
         return "  ".join(parts)

@@ -14,7 +14,7 @@ from jaxseg.checkpoints import Checkpoints
 from jaxseg.data.loaders import Batch, ResidentLoader, epoch_order
 from jaxseg.errors import UserError
 from jaxseg.training.bar import Bar
-from jaxseg.training.journal import Journal
+from jaxseg.training.journal import Journal, Silence
 from jaxseg.training.recipe import Data, Recipe
 from jaxseg.training.resume import items_of, note
 from jaxseg.training.step import TrainState
@@ -35,7 +35,7 @@ class Trainer:
         data: Data,
         validate: Validation,
         checkpoints: Checkpoints,
-        journal: Journal,
+        journal: Journal | Silence,
         console: Console,
     ) -> None:
         self.recipe, self.data, self.validate = recipe, data, validate
@@ -49,9 +49,9 @@ class Trainer:
         with Bar(self.console, recipe, step) as bar:
             if step and recipe.is_due(step) and not self.checkpoints.is_scored(step):
                 # Stopped between an epoch's last step and its validation.
-                miou = self.validate(state, step, bar)
+                late = self.validate(state, step, bar)
                 self.checkpoints.delete(step)
-                self._save(state, step, miou)
+                self._save(state, step, late)
             while step < recipe.last_step and not self.validate.stalled(step):
                 epoch, position = recipe.place(step)
                 batch_size = recipe.settings.batch_size

@@ -1,5 +1,7 @@
 """Optimiser and learning rate, from Optax."""
 
+from collections.abc import Mapping
+
 import optax
 from flax.traverse_util import path_aware_map
 
@@ -60,5 +62,5 @@ def build_optimizer(
     )
 
 
-def _is_kernel(params) -> dict:
+def _is_kernel(params) -> Mapping:
     return path_aware_map(lambda path, _: path[-1] == "kernel", params)

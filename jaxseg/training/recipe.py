@@ -269,7 +269,8 @@ def _check_shapes(
 
     def forward(image, label):
         variables = model.init(jax.random.key(0), image, train=False)
-        return loss(model.apply(variables, image, train=False), label)[0]
+        logits: Any = model.apply(variables, image, train=False)
+        return loss(logits, label)[0]
 
     shape = (1, *crop_hw)
     image = jax.ShapeDtypeStruct((*shape, 3), np.float32)

@@ -84,7 +84,7 @@ def state_of(
     if not ema_decay:
         return state
     # A copy: the step gives the state's buffers away, and none may be given twice.
-    return state.replace(average=jax.tree.map(jnp.copy, state.trained))
+    return replace(state, average=jax.tree.map(jnp.copy, state.trained))
 
 
 def make_train_step(

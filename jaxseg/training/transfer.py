@@ -31,7 +31,8 @@ def transfer(
     """
     if Path(source).expanduser().is_dir() or source in weights.names():
         run = Run(Path(source).expanduser())
-        loaded, unused = flatten_dict(run.variables("best")[0]), []
+        loaded = flatten_dict(run.variables("best")[0])
+        unused: list[str] = []
     else:
         loaded, unused = read_weights(name, source, "--init-from")
     drawn = flatten_dict(variables)

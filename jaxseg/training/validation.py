@@ -17,7 +17,7 @@ from jaxseg.evaluation.scores import Scores
 from jaxseg.inference.pictures import grid
 from jaxseg.runs import Run
 from jaxseg.training.bar import Bar
-from jaxseg.training.journal import Journal
+from jaxseg.training.journal import Journal, Silence
 from jaxseg.training.recipe import VALIDATION_SPLIT, Data, Recipe
 from jaxseg.training.step import TrainState
 
@@ -39,7 +39,12 @@ class Validation:
     """Scores a state on the validation split; writes record, curves and pictures."""
 
     def __init__(
-        self, recipe: Recipe, data: Data, run: Run, journal: Journal, console: Console
+        self,
+        recipe: Recipe,
+        data: Data,
+        run: Run,
+        journal: Journal | Silence,
+        console: Console,
     ) -> None:
         self._recipe, self._data, self._run = recipe, data, run
         self._journal, self._console = journal, console

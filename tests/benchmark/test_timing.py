@@ -1,8 +1,10 @@
 """Percentiles, and which calls and processes count."""
 
+from pathlib import Path
+
 import pytest
 
-from jaxseg.benchmark import timing
+from jaxseg.benchmark import timing, worker
 
 
 class Machine:
@@ -113,3 +115,11 @@ def test_processes_that_were_disturbed_count_only_if_all_were():
 def test_the_least_agreement_counts():
     shares = [process(1, agreement=share) for share in (1.0, 0.9995)]
     assert timing.merge(shares, batch=1)["agreement"] == 0.9995
+
+
+def test_memory_is_unknown_where_the_kernel_does_not_say(monkeypatch):
+    status = "VmSize:\t    4000 kB\nVmRSS:\t    2000 kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda self: status)
+    assert worker._resident_bytes() is None
+    monkeypatch.setattr(Path, "read_text", lambda self: status + "VmHWM:\t  3000 kB\n")
+    assert worker._resident_bytes() == 3_072_000

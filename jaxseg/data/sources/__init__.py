@@ -6,7 +6,7 @@ TFDS builders and the resident arrays are made from it.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from jaxseg.data.classes import CAMVID, CITYSCAPES, VOID, ClassTable
@@ -23,7 +23,7 @@ __all__ += ["Streets", "check_classes", "check_split", "data_folder", "is_traini
 __all__ += ["open_source", "table_of"]
 
 # Name -> how it is opened, from its folder. Streets has none.
-_FROM_FOLDER = {
+_FROM_FOLDER: dict[str, Callable[[Path], Source]] = {
     "camvid": CamVid,
     "camvid_merged": lambda root: CamVidRaw(root, "camvid_merged"),
     "camvid_pure": lambda root: CamVidRaw(root, "camvid_pure"),

@@ -22,11 +22,16 @@ class Source(Protocol):
         unlabelled: those of them without labels; all of their pixels are void.
     """
 
-    name: str
-    table: ClassTable
-    hw: tuple[int, int]
-    splits: tuple[str, ...]
-    unlabelled: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+    @property
+    def table(self) -> ClassTable: ...
+    @property
+    def hw(self) -> tuple[int, int]: ...
+    @property
+    def splits(self) -> tuple[str, ...]: ...
+    @property
+    def unlabelled(self) -> tuple[str, ...]: ...
 
     def ids(self, split: str) -> Sequence[str]:
         """The samples of `split`, in the order that indices refer to."""

@@ -49,7 +49,7 @@ class Cityscapes:
                 f"cityscapes: there is no folder {root}; set --config.data.dir to the "
                 "folder that holds leftImg8bit/ and gtFine/, or their zip files."
             )
-        self._list = cache(self._list)
+        self._list = cache(self._find)
 
     @classmethod
     def is_in(cls, root: Path) -> bool:
@@ -110,7 +110,7 @@ class Cityscapes:
             return [f"{_BAD} is left out: its picture is black."]
         return []
 
-    def _list(self, folder: str, split: str) -> dict[str, "Path | _Member"]:
+    def _find(self, folder: str, split: str) -> dict[str, "Path | _Member"]:
         """Sample id -> where its file is, in the order of ids; folders come first."""
         suffix = "_leftImg8bit.png"
         if folder != "leftImg8bit":

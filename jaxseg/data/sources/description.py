@@ -289,7 +289,8 @@ def palette(
         else:  # hues that lie apart: steps of the golden ratio
             hue = train_id * 0.618034 % 1
             rgb = colorsys.hsv_to_rgb(hue, 0.75, 0.9 - 0.35 * (train_id % 2))
-            palette.append(tuple(round(255 * part) for part in rgb))
+            r, g, b = (round(255 * part) for part in rgb)
+            palette.append((r, g, b))
     return tuple(palette)
 
 

@@ -93,9 +93,9 @@ class Folder:
         check_sizes(image, label, paths, image.shape[:2])
         if self._description.size and image.shape[:2] != self._description.size:
             wh = self._description.size[::-1]
-            image = Image.fromarray(image).resize(wh, Image.Resampling.BILINEAR)
-            label = Image.fromarray(label).resize(wh, Image.Resampling.NEAREST)
-            return np.asarray(image), np.asarray(label)
+            resized = Image.fromarray(image).resize(wh, Image.Resampling.BILINEAR)
+            mapped = Image.fromarray(label).resize(wh, Image.Resampling.NEAREST)
+            return np.asarray(resized), np.asarray(mapped)
         if image.shape[:2] != self.hw:
             raise UserError(
                 f"folder: {paths[0]} is {image.shape[1]}x{image.shape[0]}, others are "

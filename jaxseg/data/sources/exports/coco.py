@@ -94,7 +94,7 @@ def _pairs(
         instances[instance["image_id"]].append(instance)
     tail = file.stem.rpartition("_")[2]  # train2017, or CVAT's default
     folders = [file.parent, root, root / "images", root / "images" / tail, root / tail]
-    pairs = {}
+    pairs: dict[str, Pair] = {}
     for picture in held["images"]:
         name = PureWindowsPath(picture["file_name"]).as_posix()
         path = next((f / name for f in folders if (f / name).is_file()), None)

@@ -37,10 +37,10 @@ def find_cvat(root: Path) -> Export | None:
             split_of |= dict.fromkeys(listed.read_text().splitlines(), split)
     found: dict[str | None, dict[str, Pair]] = defaultdict(dict)
     for picture in pictures:
-        listed = not split_of or picture.stem in split_of
-        if listed and picture.stem in masks:  # CVAT's has none where nothing was drawn
-            split = split_of.get(picture.stem)
-            found[split] |= partnered(root, [picture], lambda p: masks[p.stem])
+        used = not split_of or picture.stem in split_of
+        if used and picture.stem in masks:  # CVAT's has none where nothing was drawn
+            of_split = found[split_of.get(picture.stem)]
+            of_split |= partnered(root, [picture], lambda p: masks[p.stem])
     pairs, remarks = in_splits(file, found, [])
     return Export((file,), by_colour(file, _labelmap(file)), pairs, remarks)
 
@@ -86,8 +86,8 @@ def find_supervisely(root: Path) -> Export | None:
     found: dict[str | None, dict[str, Pair]] = defaultdict(dict)
     for folder in sorted(path for path in root.glob("*/img") if path.is_dir()):
         split = split_name(folder.parent.name.lower())
-        pairs = partnered(root, list_pictures(folder), mask)
-        found[split if split in SPLITS else None] |= pairs
+        of_split = found[split if split in SPLITS else None]
+        of_split |= partnered(root, list_pictures(folder), mask)
     if None in found and len(found) > 1:
         raise UserError(
             f"folder: {root}: some of its data sets are called train, val or test and "

@@ -50,7 +50,7 @@ def _read(root: Path, file: Path, described: Mapping[str, Any]) -> Export:
         beside = (_beside(picture, str(name), ".png") for name in folders if name)
         return next((path for path in beside if path.is_file()), None)
 
-    label = mask
+    label: Callable[[Path], Label | None] = mask
     if not any(map(mask, pictures["train"])):
         label, names = _polygons(names)
     found: dict[str | None, dict[str, Pair]] = {}
