@@ -41,13 +41,19 @@ def drawn_run(folder: Path, name: str) -> Path:
 
 
 def row(
-    ckpt: str | Path, kind: str, to: Path, data_dir: str | None, int8: bool = False
+    ckpt: str | Path, kind: str, to: Path, data_dir: str | None, how: str = ""
 ) -> list[str]:
-    """Cells of a row; a failure is a row that says so."""
-    shipped = ckpt == SHIPPED
-    hw, output = (SHIPPED_HW, "labels") if shipped else (SMALL_HW, "logits")
+    """Cells of a row; a failure is a row that says so.
+
+    Args:
+        how: "int8", or "any" for open height and width.
+    """
+    shipped, int8 = ckpt == SHIPPED, how == "int8"
+    fixed, output = (SHIPPED_HW, "labels") if shipped else (SMALL_HW, "logits")
+    hw = None if how == "any" else fixed
     name = SHIPPED if shipped else Path(ckpt).name
-    cells = [name, f"{hw[0]}x{hw[1]}", f"{kind}, int8" if int8 else kind]
+    size = f"{hw[0]}x{hw[1]}" if hw else "any"
+    cells = [name, size, f"{kind}, int8" if int8 else kind]
     calibrate = f"{data_dir}/train" if int8 else None
     try:
         report = export_run(
@@ -116,12 +122,14 @@ def main() -> None:
         folder = Path(name)
         runs = [SHIPPED, *(drawn_run(folder, name) for name in models.names())]
         for number, ckpt in enumerate(runs):
-            kinds = [(kind, False) for kind in FORMATS]
+            kinds = [(kind, "") for kind in FORMATS]
+            if ckpt == SHIPPED:
+                kinds += [(kind, "any") for kind in FORMATS if FORMATS[kind].open_hw]
             if ckpt == SHIPPED and options.data_dir:
-                kinds += [(kind, True) for kind in FORMATS if FORMATS[kind].int8]
-            for kind, int8 in kinds:
-                to = folder / f"{number}-{kind}-{int8}"
-                rows.append(row(ckpt, kind, to, options.data_dir, int8))
+                kinds += [(kind, "int8") for kind in FORMATS if FORMATS[kind].int8]
+            for kind, how in kinds:
+                to = folder / f"{number}-{kind}-{how}"
+                rows.append(row(ckpt, kind, to, options.data_dir, how))
                 print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
                 # After every row: whoever stops it has the rows until then.
                 RESULT.write_text(markdown(rows, command))
