@@ -100,6 +100,12 @@ class Run:
                 f"{path} has format {self.record.get('format')}, this jaxseg reads "
                 f"{FORMAT}; use the version that wrote it."
             )
+        try:
+            self.model()
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} names a network that there is not ({error}); restore it."
+            ) from error
 
     @classmethod
     def start(cls, folder: str | os.PathLike, record: Mapping[str, Any]) -> "Run":

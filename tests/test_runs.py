@@ -1,5 +1,7 @@
 """What a run folder says of itself, and what it is not taken for."""
 
+import json
+
 import pytest
 
 from jaxseg.data.classes import CAMVID, CITYSCAPES
@@ -29,6 +31,17 @@ def test_a_network_with_lists_among_its_arguments_can_be_jitted(tmp_path):
     Run.start(tmp_path, describe(arguments, CAMVID, Preprocess(), {}))
     model = Run(tmp_path).model()
     assert model.dilations1 == (2,) and hash(model) == hash(model)
+
+
+@pytest.mark.parametrize(
+    "network", [{"name": "fpenet", "dilations1": [2]}, {"name": "dapnet"}, {}, None]
+)
+def test_a_record_of_no_network(tmp_path, network):
+    Run.start(tmp_path, record("streets"))
+    written = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(written | {"model": network}))
+    with pytest.raises(UserError, match="run.json names a network that there is not"):
+        Run(tmp_path)
 
 
 def test_a_run_on_another_data_set_with_the_same_classes_is_refused(tmp_path):

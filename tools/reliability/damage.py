@@ -55,8 +55,8 @@ def damaged_runs(
 
     Args:
         folder: an empty one for what it writes.
-        every: look at each `every`-th kind of file alone; of exports, which take
-            longest, at each third at most.
+        every: look at each `every`-th kind of file alone, and at run.json; of exports,
+            which take longest, at each third at most.
     """
     data = toy.write_pictures(folder / "data")
     whole, half = folder / "whole", folder / "half"
@@ -70,7 +70,9 @@ def damaged_runs(
         for what, damage in DAMAGES.items():
             row = Row(f"{program}: {what}")
             step = max(every, 3) if program == "export" else every
-            for path in kinds_of_files(run)[::step]:
+            for number, path in enumerate(kinds_of_files(run)):
+                if number % step and path.name != "run.json":
+                    continue
                 rng = np.random.default_rng([len(rows), len(str(path))])
                 content = (run / path).read_bytes()
                 changed = damage(content, rng)
