@@ -141,7 +141,7 @@ def latency(
             error = f"{share:.3%} of the labels are right, {_AGREEMENT_LEAST:.1%} must"
             return {**result, "error": error}
     result["end_to_end"] = timing.measure(network.call, inputs, calls, patience_s)
-    memory = network.device_bytes() or _resident_bytes()
+    memory = network.device_bytes() or resident_bytes()
     result["peak_memory_mb"] = memory and memory / 1e6
     network = build("logits")
     resident = [network.put(x) for x in inputs]
@@ -149,7 +149,8 @@ def latency(
     return {**result, "bytes_moved": network.bytes_moved}
 
 
-def _resident_bytes() -> int | None:
+def resident_bytes() -> int | None:
+    """The most memory that this process had; None where the kernel does not say."""
     # Not ru_maxrss: a process starts with its parent's, which may be larger.
     try:
         status = Path("/proc/self/status").read_text()

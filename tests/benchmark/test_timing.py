@@ -120,6 +120,6 @@ def test_the_least_agreement_counts():
 def test_memory_is_unknown_where_the_kernel_does_not_say(monkeypatch):
     status = "VmSize:\t    4000 kB\nVmRSS:\t    2000 kB\n"
     monkeypatch.setattr(Path, "read_text", lambda self: status)
-    assert worker._resident_bytes() is None
+    assert worker.resident_bytes() is None
     monkeypatch.setattr(Path, "read_text", lambda self: status + "VmHWM:\t  3000 kB\n")
-    assert worker._resident_bytes() == 3_072_000
+    assert worker.resident_bytes() == 3_072_000

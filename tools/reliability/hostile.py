@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxseg.benchmark.worker import resident_bytes
 from jaxseg.convert.files import read_darknet, read_state_dict
 from jaxseg.data.check import check, check_quickly
 from jaxseg.data.loaders import resident_arrays
@@ -213,7 +214,7 @@ def main() -> None:
     for kind in KINDS:
         (folder / kind.__name__).mkdir(parents=True)
         rows += kind(folder / kind.__name__, count)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    peak = resident_bytes() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     safe = Row(
         "memory, other files, processes, network", note=f"{peak >> 20} MB at most"
     )
