@@ -27,9 +27,13 @@ LEFT_OUT = re.compile(
     r"|^\s*python3? -m (venv|tools\.)"
     r"|demo\.py|--distributed"
 )
+_TRAINING = (
+    "--config.train.max_steps=2 --config.train.batch_size=2 "
+    "'--config.augment.crop_hw=(64, 128)' --config.augment.more_crops_hw=()"
+)
 SHORT = {
-    "train": "--config.train.max_steps=2 --config.train.batch_size=2 "
-    "'--config.augment.crop_hw=(64, 128)' --config.augment.more_crops_hw=()",
+    "check": _TRAINING,
+    "train": _TRAINING,
     "benchmark": "--models dabnet --sizes 32x64 --peers none --rounds 1 --calls 2",
 }
 

@@ -53,6 +53,8 @@ def score_export(
     )
     if engine.hw and engine.hw != source.hw:
         line += f", pictures resized to {engine.hw[1]}x{engine.hw[0]}"
+    if report.get("multiple"):
+        line += f", pictures padded to multiples of {report['multiple']}"
     int8 = " int8" if report.get("dtype") == "int8" else ""
     line += f", {report['format']}{int8} by {engine.name}"
     scores = Scores(total, exported.table).as_dict()
