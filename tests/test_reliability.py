@@ -43,7 +43,9 @@ def test_damaged_runs(tmp_path, program):
 
 @pytest.mark.slow
 def test_a_storm_of_kills(tmp_path):
-    assert_survived(storm.storm(tmp_path, 10, tuple(storm.VARIANTS), seed=1))
+    rows = storm.storm(tmp_path, 10, tuple(storm.VARIANTS), seed=1)
+    assert_survived(rows, least=0)  # so few need not come to all variants
+    assert sum(sum(row.counts.values()) for row in rows) >= 10
 
 
 @pytest.mark.slow
