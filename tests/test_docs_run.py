@@ -28,7 +28,7 @@ LEFT_OUT = re.compile(
     r"|demo\.py|--distributed"
 )
 _TRAINING = (
-    "--config.train.max_steps=2 --config.train.batch_size=2 "
+    "--config.train.max_steps=2 --config.train.batch_size=1 "
     "'--config.augment.crop_hw=(64, 128)' --config.augment.more_crops_hw=()"
 )
 SHORT = {
