@@ -1,5 +1,6 @@
 """Pixels to label map, in one XLA program."""
 
+import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, cast
@@ -12,7 +13,7 @@ from flax import linen as nn
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy.folding import Deployed, fold
 from jaxseg.models import pad_to_multiple
-from jaxseg.models.sizes import SIZE_MULTIPLE, padded_hw
+from jaxseg.models.sizes import SIZE_MULTIPLE, padded_hw, size_multiple
 from jaxseg.ops import (
     Lowering,
     Pair,
@@ -33,7 +34,8 @@ def deploy(
     model: nn.Module, variables: Any, preprocess: Preprocess, hw: Pair
 ) -> tuple[Deployed, Any]:
     """`fold` for pictures of `hw`, which the network sees resized and padded."""
-    return fold(model, variables, padded_hw(preprocess.network_hw(*hw)))
+    seen = padded_hw(preprocess.network_hw(*hw), size_multiple(model))
+    return fold(model, variables, seen)
 
 
 def segment(
@@ -47,9 +49,9 @@ def segment(
 
     With `confidence` both classes and the softmax of the winner, uint8: 255 is 1.
 
-    The picture is resized as `preprocess.input_scale` says. A size that the network
-    does not take is padded at the bottom and right, and what comes out is cropped
-    again. Where the picture was resized, the logits are enlarged to its size.
+    The picture is resized as `preprocess.input_scale` says. Height and width are padded
+    at the bottom and right to multiples of the network's stride, and what comes out is
+    cropped again. Where the picture was resized, the logits are enlarged to its size.
 
     Args:
         model, variables: from `deploy`, or the network that was trained.
@@ -60,7 +62,8 @@ def segment(
     seen, resized = image, hw != image_hw
     if resized:
         seen = resize_bilinear(image.astype(jnp.float32), hw, align_corners=False)
-    x = preprocess(pad_to_multiple(seen))
+    network = model.network if isinstance(model, Deployed) else model
+    x = preprocess(pad_to_multiple(seen, size_multiple(network)))
     x = x.astype(map_dtype(model.dtype))
     labels = output == "labels"
     if isinstance(model, Deployed):
@@ -90,11 +93,12 @@ class Predictor:
         output: "labels"; "logits" for float logits `(..., h, w, k)`; "confidence" for
             labels and the softmax of each pixel's winner, uint8 where 255 is 1.
         how: the lowering; None is `deployed_lowering`'s.
-        size_step: h and w are padded to multiples of it, a multiple of 8. With 8 a
-            label map is that of the exact size. With more there are fewer programs for
-            pictures of many sizes, and labels that differ: near the bottom and right
-            edges, and all over in networks that average the whole map (FPENet,
-            LiteSeg). Of no effect where `preprocess` resizes pictures.
+        size_step: h and w are padded to multiples of it, a multiple of 8, and of the
+            network's stride (LiteSeg: 32, with Darknet19 16; the others: 8). With more
+            than the stride there are fewer programs for pictures of many sizes, and
+            labels that differ: near the bottom and right edges, and all over in
+            networks that average the whole map (FPENet, LiteSeg). Of no effect where
+            `preprocess` resizes pictures.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class Predictor:
             )
         self.output, self.how = output, how or deployed_lowering()
         self._model, self._preprocess = model, preprocess
-        self._size_step = size_step
+        self._size_step = math.lcm(size_step, size_multiple(model))
         self._variables = jax.device_get(variables)
         self._weights: dict[Any, jax.Array] = {}  # of the last size, on the device
         self.program = lru_cache(_PROGRAMS_KEPT)(self._program)

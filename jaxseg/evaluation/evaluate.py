@@ -17,6 +17,7 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Folder, Source
 from jaxseg.evaluation.averaging import Views
 from jaxseg.evaluation.scores import Scores, confusion_matrix
+from jaxseg.models.sizes import padded_hw
 from jaxseg.ops import compiler_options, deployed_lowering, lowering
 
 SEEN = ", SEEN IN TRAINING"
@@ -132,10 +133,15 @@ def protocol(
     split: str,
     step: int,
     train_split: str,
+    multiple: int,
     preprocess: Preprocess,
     views: Views = SINGLE,
 ) -> str:
-    """The line that a figure is meaningless without."""
+    """The line that a figure is meaningless without.
+
+    Args:
+        multiple: what pictures are padded to; see `size_multiple`.
+    """
     h, w = source.hw
     seen_h, seen_w = preprocess.network_hw(h, w)
     size = f"{w}x{h} (size of the truth)"
@@ -143,6 +149,9 @@ def protocol(
         size = f"at the size of each picture's truth, from pictures resized to {w}x{h}"
     if (seen_h, seen_w) != (h, w):
         size += f" from an input of {seen_w}x{seen_h}"
+    padded_h, padded_w = padded_hw((seen_h, seen_w), multiple)
+    if (padded_h, padded_w) != (seen_h, seen_w):
+        size += f", padded to {padded_w}x{padded_h} for the network"
     line = (
         f"{source.name} {split}, {size}, {len(source.table)} "
         f"classes, void ignored, mean over classes that occur, {views}, "

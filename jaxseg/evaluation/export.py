@@ -29,7 +29,7 @@ from jaxseg.evaluation.agreement import (
     pictures_for,
 )
 from jaxseg.files import whole_folder
-from jaxseg.models import SIZE_LEAST
+from jaxseg.models.sizes import SIZE_LEAST, size_multiple
 from jaxseg.ops import Pair
 from jaxseg.runs import Run
 
@@ -190,7 +190,7 @@ def _report(
         "network": record["model"],
         "dtype": "int8" if job.calibration else "float32",
         "hw": None if isinstance(job.hw, int) else list(job.hw),
-        "multiple": job.hw if isinstance(job.hw, int) else None,
+        "multiple": job.hw if isinstance(job.hw, int) else size_multiple(job.model),
         "batch": job.batch,
         "output": job.output,
         "bytes": _size(file.parent),

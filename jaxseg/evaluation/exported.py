@@ -48,13 +48,17 @@ def score_export(
         if engine.output == "logits":
             found = found.argmax(-1).astype(np.uint8)
         total += count_at_size_of(truth(name) if truth else label, found, k)
+    resized_hw = engine.hw if engine.hw != source.hw else None
     line = protocol(
-        source, split, report["step"], report["train_split"], exported.preprocess
+        source,
+        split,
+        report["step"],
+        report["train_split"],
+        1 if resized_hw else report.get("multiple") or 1,
+        exported.preprocess,
     )
-    if engine.hw and engine.hw != source.hw:
-        line += f", pictures resized to {engine.hw[1]}x{engine.hw[0]}"
-    if report.get("multiple"):
-        line += f", pictures padded to multiples of {report['multiple']}"
+    if resized_hw:
+        line += f", pictures resized to {resized_hw[1]}x{resized_hw[0]}"
     int8 = " int8" if report.get("dtype") == "int8" else ""
     line += f", {report['format']}{int8} by {engine.name}"
     scores = Scores(total, exported.table).as_dict()

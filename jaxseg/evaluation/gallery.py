@@ -29,6 +29,7 @@ from jaxseg.evaluation.evaluate import protocol
 from jaxseg.evaluation.scores import Scores
 from jaxseg.files import write_whole
 from jaxseg.inference.pictures import colourise
+from jaxseg.models.sizes import size_multiple
 from jaxseg.runs import Run
 
 _WORST, _PAIRS = 3, 12
@@ -73,7 +74,8 @@ def gallery(
         image, truth = source.read(split, name)
         details.add(name, truth, np.asarray(predict(image)))
     train_split = run.record["config"]["data"]["train_split"]
-    line = protocol(source, split, step, train_split, run.preprocess)
+    multiple = size_multiple(run.model())
+    line = protocol(source, split, step, train_split, multiple, run.preprocess)
 
     def shown(name: str) -> str:
         image, truth = source.read(split, name)

@@ -17,6 +17,7 @@ from jaxseg.evaluation.averaging import Views
 from jaxseg.evaluation.data import source_of
 from jaxseg.evaluation.evaluate import SINGLE, Evaluator, protocol, true_labels
 from jaxseg.files import write_whole
+from jaxseg.models.sizes import size_multiple
 from jaxseg.runs import Run
 
 
@@ -59,7 +60,8 @@ def score_run(
         ),
         true_labels(source, split),
     )
-    line = protocol(source, split, step, data["train_split"], run.preprocess, views)
+    multiple, train_split = size_multiple(run.model()), data["train_split"]
+    line = protocol(source, split, step, train_split, multiple, run.preprocess, views)
     return {"step": step, "protocol": line, **scores.as_dict()}
 
 

@@ -1,5 +1,6 @@
 """Label maps by other runtimes than XLA, and which is the fastest here."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,7 +14,7 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy.engines import Engine, onnxruntime_engine, openvino_engine
 from jaxseg.deploy.onnx import export_onnx
 from jaxseg.deploy.predictor import Predictor, call_padded
-from jaxseg.models.sizes import SIZE_MULTIPLE
+from jaxseg.models.sizes import SIZE_MULTIPLE, size_multiple
 
 _ENGINES: dict[str, Callable[[bytes], Engine]] = {
     "onnxruntime": onnxruntime_engine,
@@ -40,7 +41,8 @@ class ByEngine:
         size_step: int = SIZE_MULTIPLE,
     ) -> None:
         self._engine, self._join = _ENGINES[name], name == "openvino"
-        self._network, self._size_step = (model, variables, preprocess), size_step
+        self._network = model, variables, preprocess
+        self._size_step = math.lcm(size_step, size_multiple(model))
         self._program = lru_cache(_KEPT)(self._open)
 
     def _open(self, b: int, h: int, w: int) -> Engine:

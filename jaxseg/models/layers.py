@@ -262,6 +262,11 @@ class Network(Unit):
 
     num_classes: int = 19
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the image from one position of the deepest map to the next."""
+        return 8
+
     def enlarge(
         self, logits: jax.Array, image: jax.Array, *, align_corners: bool
     ) -> jax.Array:

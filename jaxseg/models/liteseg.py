@@ -119,6 +119,11 @@ class LiteSeg(Network):
     separable: bool = True
     output_stride: int | None = None
 
+    @property
+    def stride(self) -> int:
+        """16 for Darknet19 (Table I: or 32), 32 for the others."""
+        return self.output_stride or (16 if self.backbone == "darknet19" else 32)
+
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
         x, low = self._backbone(image)(image.astype(self.dtype), train=train)
@@ -143,8 +148,7 @@ class LiteSeg(Network):
             )
         if self.backbone == "darknet19":
             check_input(image, multiple=4, least=16)
-            stride = 16 if self.output_stride is None else self.output_stride
-            return Darknet19(stride, **self.common, name="backbone")
+            return Darknet19(self.stride, **self.common, name="backbone")
         check_input(image)
         if self.output_stride not in (None, 32):
             raise ValueError(

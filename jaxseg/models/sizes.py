@@ -1,5 +1,7 @@
 """The image sizes that networks take, and padding to one of them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -28,6 +30,15 @@ def check_input(
             f"image h, w must be multiples of {multiple}{or_less}{at_least}, got "
             f"{h}x{w}; pad or crop (jaxseg.models.pad_to_multiple)."
         )
+
+
+def size_multiple(model: Any) -> int:
+    """The number of which heights and widths become multiples before `model` sees them.
+
+    It is the network's stride, 8 at least: then each map is a whole fraction of the
+    picture, as it is of the crops of a training. A module without `stride` has 8.
+    """
+    return max(getattr(model, "stride", SIZE_MULTIPLE), SIZE_MULTIPLE)
 
 
 def padded_hw(

@@ -13,11 +13,20 @@ from jaxseg.recipes import base
 
 def recipe(name: str, arguments: str = "auto") -> ConfigDict:
     """The recipe of the LiteSeg called `name`; see `base.recipe`."""
-    return base.recipe(name, arguments, always=_always, cityscapes=_cityscapes)
+    return base.recipe(
+        name, arguments, always=_always, camvid=_camvid, cityscapes=_cityscapes
+    )
 
 
 def _always(config: ConfigDict) -> None:
     config.preprocess.update(base.IMAGENET)
+
+
+def _camvid(config: ConfigDict) -> None:
+    # Our choice: a multiple of the stride, as the height of a padded picture is. Maps
+    # are enlarged corner to corner, so how far they are stretched depends on it.
+    h, w = config.augment.crop_hw
+    config.augment.crop_hw = (h // 32 * 32, w)
 
 
 def _cityscapes(config: ConfigDict) -> None:

@@ -18,7 +18,7 @@ from jaxseg.data.loaders import Loader, epoch_order, load_split
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.data.sources import Source, check_split, open_source
 from jaxseg.errors import UserError, call_with_section
-from jaxseg.models.sizes import padded_hw
+from jaxseg.models.sizes import padded_hw, size_multiple
 from jaxseg.training.epoch import TrainSteps, make_train_steps
 from jaxseg.training.losses import CrossEntropy
 from jaxseg.training.optim import build_optimizer, build_schedule
@@ -246,7 +246,7 @@ def fit_to_data(config: ConfigDict, source: Source) -> list[str]:
     if source.name != "folder":
         return []
     seen = tuple(round(n * config.preprocess.input_scale) for n in source.hw)
-    largest = padded_hw(seen)
+    largest = padded_hw(seen, size_multiple(models.create(config.model.name)))
     crop = tuple(config.augment.crop_hw)
     if len(crop) != 2 or all(n <= most for n, most in zip(crop, largest)):
         return []

@@ -15,6 +15,7 @@ from jaxseg.evaluation.evaluate import (
 )
 from jaxseg.evaluation.scores import Scores
 from jaxseg.inference.pictures import grid
+from jaxseg.models.sizes import size_multiple
 from jaxseg.runs import Run
 from jaxseg.training.bar import Bar
 from jaxseg.training.journal import Journal, Silence
@@ -71,6 +72,7 @@ class Validation:
                 VALIDATION_SPLIT,
                 step,
                 self._data.train_split,
+                size_multiple(self._recipe.model),
                 self._recipe.preprocess,
             ),
             **scores.as_dict(),

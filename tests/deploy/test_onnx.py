@@ -13,6 +13,7 @@ from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy.onnx import export_onnx, open_multiple
 from jaxseg.deploy.onnx_graph import Graph
 from jaxseg.deploy.predictor import Predictor
+from jaxseg.models.sizes import size_multiple
 
 onnx = pytest.importorskip("onnx", reason="needs jaxseg's extra onnx")
 runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -110,7 +111,7 @@ def test_open_sizes_compute_what_fixed_ones_do(name):
     model, preprocess = models.create(name, num_classes=3), Preprocess(MEAN, STD)
     network = model, draw_weights(model), preprocess
     multiple = open_multiple(*network)
-    assert multiple == MULTIPLES[name]
+    assert multiple == MULTIPLES[name] == size_multiple(model)
     exported = export_onnx(*network, multiple, "logits", batch=None)
     h, w = 5 * multiple - 3, 3 * multiple - 5
     image = np.concatenate([picture((h, w)), 255 - picture((h, w))])

@@ -87,8 +87,11 @@ def test_with_a_size_the_score_is_at_the_size_of_each_picture(tmp_path, batch_si
     scores = evaluator({}, Whole(source), truth=truth)
     np.testing.assert_array_equal(scores.matrix, expected)
     assert scores.matrix.sum() == 11 * 20 + 29 * 9
-    line = protocol(source, "val", 7, "train", PLAIN)
-    assert "at the size of each picture's truth, from pictures resized to 15x15" in line
+    line = protocol(source, "val", 7, "train", 8, PLAIN)
+    assert (
+        "at the size of each picture's truth, from pictures resized to 15x15, padded "
+        "to 16x16 for the network, 3 classes"
+    ) in line
 
 
 def run_on(folder, classes, workdir):

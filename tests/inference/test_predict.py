@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import models
+from jaxseg.benchmark.workload import draw_weights
 from jaxseg.data.classes import CITYSCAPES, ClassTable
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.deploy.predictor import Predictor
@@ -92,6 +93,17 @@ def test_sizes_that_are_padded_alike_share_a_program(predictor):
         np.testing.assert_array_equal(predictor(image), expected)
         np.testing.assert_array_equal(predictor(jnp.asarray(image)), expected)
     assert predictor.program.cache_info().misses == before + 1
+
+
+def test_pictures_are_padded_to_the_stride_of_the_network():
+    model, preprocess = models.create("liteseg_mobilenet", num_classes=3), Preprocess()
+    variables = draw_weights(model)
+    image = np.random.default_rng(5).integers(0, 256, (40, 57, 3), dtype=np.uint8)
+    padded = np.pad(image, [(0, 24), (0, 7), (0, 0)], "edge")[None]
+    wanted = model.apply(variables, preprocess(jnp.asarray(padded)), train=False)
+    found = Predictor(model, variables, preprocess, "logits", size_step=16)(image)
+    largest = np.abs(wanted).max()
+    np.testing.assert_allclose(found, wanted[0, :40, :57], atol=1e-4 * largest)
 
 
 @pytest.mark.parametrize("size_step", [0, 4, 12])

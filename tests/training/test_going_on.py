@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from configs import esnet
+from configs import esnet, liteseg_mobilenet
 from jaxseg.data.classes import CITYSCAPES
 from jaxseg.data.preprocess import Preprocess
 from jaxseg.errors import UserError
@@ -258,3 +258,9 @@ def test_the_recipe_for_a_folder_fits_its_pictures(crop, scale, fitted):
     assert config.model.num_classes == 2
     assert tuple(config.augment.crop_hw) == (fitted or crop)
     assert bool(said) == bool(fitted)
+
+
+def test_a_crop_for_a_folder_fits_the_stride_of_the_network():
+    config = liteseg_mobilenet.get_config("folder")
+    fit_to_data(config, Pictures)
+    assert tuple(config.augment.crop_hw) == (128, 192)
