@@ -54,7 +54,7 @@ class Plan:
         patience_s: what a process waits for others to be quiet, at most, in each of
             its two measurements.
         check: compare label maps before timing.
-        ckpt: a run's folder, whose network and weights are taken in place of
+        ckpts: runs' folders, whose networks and weights are taken in place of
             `networks` and weights that are drawn.
     """
 
@@ -67,7 +67,7 @@ class Plan:
     calls: int | None = None
     patience_s: float = 30.0
     check: bool = False
-    ckpt: str | None = None
+    ckpts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, values, there in (
@@ -98,15 +98,9 @@ def benchmark(
     Raises:
         UserError: there is no such run, or a network or the machine cannot be measured.
     """
-    networks = [({"name": n, "num_classes": 19}, _PREPROCESS) for n in plan.networks]
-    if plan.ckpt:
-        from jaxseg.runs import Run
-
-        run = Run(plan.ckpt)
-        networks = [(run.record["model"], asdict(run.preprocess))]
     works = [
-        Workload("", *network, hw, plan.batch)
-        for network in networks
+        (Workload("", model, preprocess, hw, plan.batch), ckpt, score)
+        for model, preprocess, ckpt, score in _networks(plan)
         for hw in plan.sizes
     ]
     each = len(plan.dtypes) * plan.rounds * (1 + len(plan.peers))
@@ -116,10 +110,10 @@ def benchmark(
     if plan.calls is None:
         plan = replace(plan, calls=50 if platform == "cpu" else 200)
     asked = {key: getattr(plan, key) for key in ("rounds", "calls", "check")}
-    weights = plan.ckpt or "drawn, seed 0"
+    weights = ", ".join(plan.ckpts) or "drawn, seed 0"
     header = {**header_of_machine(), **machine, "weights": weights, **asked}
     report = {"format": FORMAT, "header": header, "ceilings": ceilings, "rows": []}
-    for i, work in enumerate(works):
+    for i, (work, ckpt, score) in enumerate(works):
         with TemporaryDirectory() as folder:
             work = replace(work, folder=folder, platform=platform)
             name = f"{work.model['name']} {size_name(work.hw)}"
@@ -127,15 +121,38 @@ def benchmark(
             def tell_part(what: str, done: int, i: int = i, name: str = name) -> None:
                 tell(f"{name} {what}", each * i + done, each * len(works))
 
-            for row in _measure(plan, work, name, tell_part):
-                report["rows"].append({**row, **shares(row, ceilings)})
+            for row in _measure(plan, work, ckpt, name, tell_part):
+                report["rows"].append({**row, **shares(row, ceilings), **score})
         header["mhz_at_end"] = _cpu_info()[1]
         save(report)
     return report
 
 
+def _networks(
+    plan: Plan,
+) -> list[tuple[Record, Record, str | None, Record]]:
+    """Of each network what `Workload` asks for, its run, and its row's score."""
+    if not plan.ckpts:
+        drawn = [{"name": name, "num_classes": 19} for name in plan.networks]
+        return [(model, _PREPROCESS, None, {}) for model in drawn]
+    from jaxseg.runs import Run
+
+    found: list[tuple[Record, Record, str | None, Record]] = []
+    for ckpt in plan.ckpts:
+        run, score = Run(ckpt), {}
+        best = run.record["scores"].get("best", {})
+        if best.get("miou") is not None:  # converted weights have no score
+            score = {"scored_miou": 100 * best["miou"], "scored_by": best["protocol"]}
+        found.append((run.record["model"], asdict(run.preprocess), ckpt, score))
+    return found
+
+
 def _measure(
-    plan: Plan, work: Workload, name: str, tell: Callable[[str, int], None]
+    plan: Plan,
+    work: Workload,
+    ckpt: str | None,
+    name: str,
+    tell: Callable[[str, int], None],
 ) -> list[Record]:
     """The rows of one network and size."""
     tell("", 0)
@@ -143,7 +160,7 @@ def _measure(
         "prepare",
         name,
         work=asdict(work),
-        ckpt=plan.ckpt,
+        ckpt=ckpt,
         export=bool(plan.peers),
         check=plan.check,
     )

@@ -2,8 +2,8 @@
 
   python benchmark.py --models fddwnet,dabnet --sizes 512x1024,1024x2048 --peers none
       lists are written with commas
-  python benchmark.py --ckpt runs/esnet --sizes 360x480 --output out/esnet
-      a run's network and weights
+  python benchmark.py --ckpt runs/esnet,runs/dabnet --sizes 360x480 --output out/mine
+      runs' networks and weights; the picture shows their scores beside their latency
   python benchmark.py --compare results/cpu-latency.json --fail-above 10%
       exits with 1 where we got slower than that
 
@@ -36,7 +36,9 @@ _PATIENCE = flags.DEFINE_float(
 _CHECK = flags.DEFINE_bool(
     "check", False, "before timing, compare label maps with the unfolded network's"
 )
-_CKPT = flags.DEFINE_string("ckpt", None, "a run's folder, in place of --models")
+_CKPT = flags.DEFINE_list(
+    "ckpt", [], "runs' folders or weights that ship, in place of --models"
+)
 _OUTPUT = flags.DEFINE_string(
     "output",
     "results/PLATFORM-latency",
@@ -56,7 +58,7 @@ def main() -> None:
     if not limit:
         raise UserError(f"--fail-above is {_FAIL_ABOVE.value!r}; give it as 10%.")
     if _CKPT.value and _MODELS.present:
-        raise UserError("--ckpt says which network; leave --models out.")
+        raise UserError("--ckpt says which networks; leave --models out.")
     named: dict[tuple[str, ...], tuple[str, ...]] = {("auto",): PEERS, ("none",): ()}
     peers = named.get(tuple(_PEERS.value), _PEERS.value)
     every = models.names() if _MODELS.value == ["all"] else _MODELS.value
@@ -70,7 +72,7 @@ def main() -> None:
         calls=_CALLS.value,
         patience_s=_PATIENCE.value,
         check=_CHECK.value,
-        ckpt=_CKPT.value,
+        ckpts=tuple(_CKPT.value),
     )
     percent = float(limit[1])
     if not measure_and_report(plan, _OUTPUT.value, _COMPARE.value, percent / 100):

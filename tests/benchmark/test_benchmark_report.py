@@ -102,6 +102,24 @@ def test_picture(tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_picture_of_trained_runs_shows_their_scores(tmp_path, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    drawn, save = [], figure.savefig
+    monkeypatch.setattr(
+        figure,
+        "savefig",
+        lambda self, *a, **k: drawn.append(self) or save(self, *a, **k),
+    )
+    found = example()
+    score = {"scored_miou": 66.5, "scored_by": "camvid val, 480x360, 11 classes"}
+    found["rows"] = [{**row, **score} for row in found["rows"]]
+    assert report.draw(found, tmp_path / "a")
+    (axes,) = drawn[0].axes
+    assert axes.get_ylabel() == "% mean IoU, camvid val, as scored in training"
+    points = [tuple(x.get_offsets()[0]) for x in axes.collections]
+    assert points == [(100.0, 66.5), (80.0, 66.5)]  # the fastest peer, and ours
+
+
 def growths(old, new):
     changes = regression.compare(old, new)
     return {c.figure: round(c.growth, 6) for c in changes}

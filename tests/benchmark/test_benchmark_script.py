@@ -6,6 +6,8 @@ import json
 import pytest
 from conftest import run
 
+from jaxseg.runs import Run
+
 INSTALLED = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
 
 
@@ -62,9 +64,22 @@ def test_row_of_a_peer_that_is_absent(report):
     assert "not installed; pip install" in report["rows"][1]["absent"]
 
 
+def test_a_run_brings_its_weights_and_its_score(tmp_path):
+    given = ["--ckpt=liteseg_mobilenet-camvid", f"--output={tmp_path / 'a'}"]
+    small = ["--sizes=32x64", "--dtypes=float32", "--peers=none", "--patience=0"]
+    code, out, err = run("benchmark.py", *given, *small, "--rounds=1", "--calls=1")
+    assert code == 0, err + out
+    (row,) = json.loads((tmp_path / "a.json").read_text())["rows"]
+    best = Run("liteseg_mobilenet-camvid").record["scores"]["best"]
+    assert row["model"] == "liteseg_mobilenet"
+    assert row["scored_miou"] == pytest.approx(100 * best["miou"])
+    assert row["scored_by"].startswith("camvid val, 480x360")
+
+
 @pytest.mark.parametrize(
     "flag, sentence",
     [
+        ("--ckpt=runs/none", "runs/none"),
         ("--models=unet", "--models has 'unet'; there are: dabnet, "),
         ("--sizes=512", "--sizes has '512'; give height x width"),
         ("--fail-above=much", "--fail-above is 'much'; give it as 10%"),
@@ -73,4 +88,4 @@ def test_row_of_a_peer_that_is_absent(report):
 def test_a_mistake_is_one_sentence(flag, sentence):
     code, out, err = run("benchmark.py", flag)
     assert code == 2 and sentence in err
-    assert len(err.strip().splitlines()) == 1 and not out
+    assert len(err.strip().splitlines()) == 1 and not out.strip()
