@@ -25,7 +25,8 @@ def load(
     Args:
         ckpt: a run's folder, a name such as "liteseg_mobilenet-camvid", or an export.
         step: "best" by validation, "last", or a number.
-        size_step: pictures are padded to multiples of it, a multiple of 8.
+        size_step: pictures are padded to multiples of it, a multiple of 8, and of the
+            network's stride.
         runtime: "xla", "onnxruntime", "openvino", or "auto" for the fastest here.
 
     Raises:
