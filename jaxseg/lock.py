@@ -1,4 +1,4 @@
-"""One process a folder: a lock that the system takes back when its process dies."""
+"""One process per folder: a lock that the system takes back when its process dies."""
 
 import fcntl
 import os

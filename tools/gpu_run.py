@@ -9,7 +9,7 @@ python -m tools.gpu_run call2 FOLDER --budget 420
 python -m tools.gpu_run collect FOLDER
     after: results/gpu-latency.*, gpu-lowerings.md, gpu-training.md, and runs/
 
-FOLDER gets a JSON file a part, summary.json, logs.tar.gz and run-NETWORK.tar. Every
+FOLDER gets a JSON file per part, summary.json, logs.tar.gz and run-NETWORK.tar. Every
 part is a process with its share of the budget; what fails, hangs or is out of time is
 ended and the next begins. --dry-run does the same on a CPU, with pictures of 64x128.
 """

@@ -99,7 +99,7 @@ def best_peer_ms(row: Row, rows: list[Row], what: str = "end_to_end") -> float |
 
 
 def summary(rows: list[Row]) -> list[str]:
-    """A line a row: the median end to end, and ours beside the fastest peer's."""
+    """A line per row: the median end to end, and ours beside the fastest peer's."""
     lines = []
     for row in rows:
         name = f"{row['model']} {row['size']} {row['dtype']} {row['runtime']}"

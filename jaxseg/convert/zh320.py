@@ -63,8 +63,8 @@ _NETWORKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "its backbone is MobileNetV2 without the last convolution, or a ResNet",
             "its low-level map is at 1/8, where our MobileNetV2's is at 1/4",
-            "its DASPP has one convolution a branch, not two, and ReLU after each but "
-            "the mean's, which has no norm",
+            "its DASPP has one convolution per branch, not two, and ReLU after each "
+            "but the mean's, which has no norm",
             "its convolutions are not separable and have other widths",
         ),
     ),

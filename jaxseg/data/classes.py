@@ -27,12 +27,12 @@ class ClassTable:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
             raise ValueError(
-                f"a class table needs one colour a name, got {len(self.names)} names "
+                f"a class table needs one colour per name, got {len(self.names)} names "
                 f"and {len(self.palette)} colours."
             )
         if self.values and len(self.values) != len(self.names):
             raise ValueError(
-                f"a class table needs one value a class or none, got "
+                f"a class table needs one value per class or none, got "
                 f"{len(self.values)} for {len(self.names)} classes."
             )
         if self.categories and len(self.categories) != len(self.names):

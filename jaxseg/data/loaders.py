@@ -30,7 +30,7 @@ class Loader(Protocol):
     """A split whose samples can be asked for by index.
 
     Attributes:
-        ids: one name a sample; index i is the sample `ids[i]`.
+        ids: one name per sample; index i is the sample `ids[i]`.
         hw: size of every picture.
     """
 

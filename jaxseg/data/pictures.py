@@ -12,7 +12,7 @@ A picture is what a viewer shows. For all files:
   their own least and greatest become 0 and 255;
 - grey, palettes and CMYK are converted; alpha is dropped, not blended.
 
-`read_indices` takes what holds one whole number a pixel: a channel of 1, 8, 16 or 32
+`read_indices` takes what holds one whole number per pixel: a channel of 1, 8, 16 or 32
 bits, a palette's indices, or several channels that are equal, with opaque alpha or
 none. `read_colours` is for label images whose colours are classes. Both refuse JPEG.
 """
@@ -44,7 +44,7 @@ _TURNS = {
 
 
 class NoIndices(UserError):
-    """A label image that holds more than one whole number a pixel."""
+    """A label image that holds more than one whole number per pixel."""
 
 
 def is_foreign(name: PurePath) -> bool:
@@ -90,7 +90,7 @@ def read_indices(file: Path | IO[bytes], name: object) -> np.ndarray:
     """`(h, w)` of the least unsigned type that holds the values; see above.
 
     Raises:
-        NoIndices: more than one whole number a pixel; the text says what was found.
+        NoIndices: more than one whole number per pixel; the text says what was found.
         UserError: it cannot be read, or is a JPEG.
     """
     image = _load_label(file, name)

@@ -1,6 +1,6 @@
 """From a trained network to what runs: folded, as one program, as an ONNX graph.
 
-`jaxseg.deploy.predictor` and `jaxseg.deploy.onnx` are made of `fold`.
+`fold` comes first; `jaxseg.deploy.predictor` and `jaxseg.deploy.onnx` build on it.
 """
 
 from jaxseg.deploy.folding import Deployed, fold

@@ -28,7 +28,7 @@ QUARTERS = 4  # maps that have the channels of the deployed ShuffleNet
 def _fold_separable(
     unit: SeparableUnit, weights: WeightsOf, hw: Pair
 ) -> Weights | None:
-    """A depthwise 1x1 is a factor a channel, which the 1x1 behind it takes."""
+    """A depthwise 1x1 is a factor per channel, which goes into the 1x1 after it."""
     if not unit.separable or unit.kernel != 1:
         return None
     own = weights(unit.path)
@@ -38,7 +38,8 @@ def _fold_separable(
 
 
 def _fold_pyramid(unit: FPEBlock, weights: WeightsOf, hw: Pair) -> Weights | None:
-    """Cut out of one map, the pixels of a group would lie apart in memory."""
+    """One kernel per group: the pixels of a group cut out of one wide map would not lie
+    together in memory."""
     if not splits_channels():
         return None
     own, n = weights(unit.path), len(unit.rates)
@@ -55,7 +56,7 @@ def _fold_pyramid(unit: FPEBlock, weights: WeightsOf, hw: Pair) -> Weights | Non
 
 
 def _pyramid(unit: FPEBlock, weights: Weights, x: Map) -> jax.Array:
-    """`FPEBlock` with a convolution a group in place of the wide one."""
+    """`FPEBlock` with one convolution per group instead of a grouped one."""
     x = store(x)
     groups = [
         relu(convolve(weights[f"expand{i}"]["conv"], x)) for i in range(len(unit.rates))

@@ -60,7 +60,7 @@ class Deployed:
         network = self.network.clone(dtype=image.dtype)
         with deployed(), nn.intercept_methods(self._intercept):
             y = cast(jax.Array, network.apply(variables, image, train=False))
-        # Of a network whose last operation is none that can choose classes itself.
+        # For networks whose last operation does not choose classes itself.
         return classes(y) if self.labels and y.ndim == 4 else y
 
     def _intercept(self, call, args, kwargs, context):
@@ -74,7 +74,7 @@ class Deployed:
             finish = classes if self.labels else lambda y: y
             return convolve_transposed(weights, args[0], finish)
         if layer := layers.LAYERS.get(type(block)):
-            # Without weights it is part of the layer before or behind it.
+            # Without weights: they went into the layer before or after it.
             y = layer(block, weights, args[0]) if weights else args[0]
         elif block.path in self.forms and (form := FORMS[type(block)]).run:
             y = form.run(block, weights, args[0])
@@ -92,13 +92,13 @@ def fold(
 ) -> tuple[Deployed, dict[str, Any]]:
     """The deployed form of `model` and its variables, for images of size `hw`.
 
-    Every batch norm becomes part of the convolution that it follows, or where none
-    comes before it a gain and a shift. The arithmetic is that of evaluation up to
-    rounding, done once, in float64. The deployed model is called as the other one, with
-    `train=False`; its variables fit `hw` alone.
+    Every batch norm becomes part of the convolution before it, or a gain and a shift
+    where there is none. Folding is done once, in float64; results equal those of the
+    trained network in evaluation up to rounding. The deployed model is called like the
+    trained one, with `train=False`. Its variables are for pictures of `hw` only.
 
-    What block becomes what can depend on `ops.lowering`: fold and call the result
-    inside the same.
+    The forms that blocks take can depend on `ops.lowering`: fold, and call the result,
+    under the same lowering.
 
     With `dtype=bfloat16` the kernels of convolutions are bfloat16, where that is faster
     (`ops.bfloat16_pays`): matrix products read bfloat16 and sum float32. Maps have the

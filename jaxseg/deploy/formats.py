@@ -1,4 +1,4 @@
-"""Formats that a network leaves in: how each is written.
+"""Export formats, and how a network is written in each.
 
 All of them are the function `segment` of the folded network, under the textbook
 lowering: on every machine the engine that runs it chooses the arithmetic.
@@ -31,8 +31,8 @@ class Job:
 
     Attributes:
         model, variables, preprocess: as trained.
-        hw: height and width of the pictures, or of what they are padded to multiples;
-            see `export_onnx`.
+        hw: height and width of the pictures; a single number, to whose multiples they
+            are padded, leaves both open. See `export_onnx`.
         batch: pictures in a call; None leaves their number open.
         output: "labels" or "logits".
         calibration: pictures, uint8 `(h, w, 3)`, whose maps have the ranges for
@@ -99,7 +99,7 @@ def _saved_model(job: Job, path: Path) -> None:
     signature = module.segment.get_concrete_function()
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # of the module it says that it is no Keras model
+    logger.setLevel(logging.ERROR)  # it warns that the module is no Keras model
     try:
         # An empty module: with the function in it the weights are written twice.
         tf.saved_model.save(tf.Module(), str(path), {"serving_default": signature})
@@ -136,7 +136,7 @@ def _tensorflow_module(
 def _openvino(job: Job, path: Path) -> None:
     openvino = require("openvino", "openvino")
     graph = path.with_suffix(".onnx")
-    fixed = not isinstance(job.hw, int)  # a joined pair has a bias a pixel
+    fixed = not isinstance(job.hw, int)  # a joined pair has a bias per pixel
     graph.write_bytes(_graph(job, join_pairs=fixed).SerializeToString())
     if job.calibration:
         quantize(graph, job.calibration)

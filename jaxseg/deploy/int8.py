@@ -13,7 +13,7 @@ from jaxseg.deploy.engines import require
 def quantize(path: Path, pictures: Sequence[np.ndarray]) -> None:
     """Replaces the ONNX file at `path` by its quantised form.
 
-    Weights have a scale a channel; the ranges of maps are those that occur on
+    Weights have a scale per channel; the ranges of maps are those that occur on
     `pictures`. What is no convolution stays float32, so that the choice of the class is
     made of logits that are not rounded.
 

@@ -90,7 +90,7 @@ def activate(act: str | None, weights: Weights, x: jax.Array) -> jax.Array:
 
 
 def classes(logits: jax.Array) -> jax.Array:
-    """The classes of the largest logits, uint8."""
+    """The class of the largest logit of each pixel, uint8."""
     return jnp.argmax(logits, -1).astype(jnp.uint8)
 
 
@@ -169,7 +169,8 @@ def _pair(unit: DepthwisePair, weights: Weights, x: Map) -> jax.Array:
 
 
 def _fold_downsampler(unit: Downsampler, weights: WeightsOf, hw: Pair) -> Weights:
-    """The kernel takes the norm of its channels; that of the pooled ones stays."""
+    """The norm's part for the convolution goes into its kernel; the pooled channels
+    keep theirs."""
     own = dict(weights(unit.path))
     gain, shift = affine(own["norm"], unit.norm_eps)
     kernel, bias = own["conv"]["kernel"], own["conv"].get("bias", 0.0)

@@ -1,8 +1,8 @@
 """Maps that several operations read, which are therefore written to memory once.
 
-With them are written the zeros around that their readers need: a map with a margin as
-wide as the taps of a convolution reach is read without being padded again. A missing
-or a narrower entry costs time and changes no value.
+They are written with a margin of zeros, as wide as the convolutions that read them
+need, so that no reader has to pad them again. A missing or too narrow entry here costs
+time but changes no value.
 """
 
 from collections.abc import Callable

@@ -42,16 +42,16 @@ def export_onnx(
     part of the graph. Needs the `onnx` package (jaxseg's extra of that name).
 
     Args:
-        hw: height and width of the pictures; or what `open_multiple` gives, which
-            leaves both open: a picture is padded at the bottom and right to multiples
-            of that by what its edge shows, and what comes out is cropped.
+        hw: height and width of the pictures; or the number that `open_multiple` gives,
+            which leaves both open: the graph pads a picture at the bottom and right to
+            multiples of it, repeating its edge, and crops the result.
         output: "labels" or "logits".
         join_pairs: make one convolution, and the sum with a map of biases, of each of
             FDDWNet's depthwise pairs. OpenVINO is faster so, onnxruntime slower.
         batch: b, the number of pictures in a call; None leaves it open.
-        trainable: export the network as it is trained, not folded: batch norms and
-            PReLU are nodes of their own, which frameworks that train can convert. Of
-            dropout, and of each norm's eps, the graph knows nothing.
+        trainable: export the network unfolded, with batch norms and PReLU as nodes of
+            their own, for frameworks that can train them. Dropout and the eps of norms
+            are not in the graph.
 
     Raises:
         ValueError: `output` is neither, or the network computes something for which
@@ -78,14 +78,14 @@ _MULTIPLES = (8, 16, 32, 64)
 
 
 def open_multiple(model: nn.Module, variables: Any, preprocess: Preprocess) -> int:
-    """Of what number the sizes of maps are multiples in a graph of open height and
-    width: the least for which every map is the same fraction of every picture.
+    """The number that pictures must be padded to multiples of, for one graph to be
+    right for all of them: every map is then a fixed fraction of the picture.
 
-    Then graphs that were traced with pictures of two sizes are equal, which is what is
-    looked for.
+    It is found by trying: the network is traced at two sizes, and the two graphs must
+    be equal.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no number that was tried makes them equal.
     """
     for multiple in _MULTIPLES:
         graphs = []
@@ -110,7 +110,7 @@ def open_multiple(model: nn.Module, variables: Any, preprocess: Preprocess) -> i
 
 
 def _sizes_of(multiple: int) -> tuple[Pair, Pair]:
-    """Two sizes of pictures that are multiples of it and of no power of 2 above it."""
+    """Two picture sizes that are multiples of it, and of no higher power of 2."""
     a, b, c, d = (multiple * (64 // multiple + 1 + 2 * i) for i in range(4))
     return (a, b), (c, d)
 
@@ -118,8 +118,12 @@ def _sizes_of(multiple: int) -> tuple[Pair, Pair]:
 def _fill(
     graph: Graph, closed: ClosedJaxpr, output: str, multiple: int | None, hw: Pair
 ) -> None:
-    """Adds all from uint8 `image` to `output`; `multiple` of an open size, of which
-    `hw` is the one that was traced."""
+    """Adds the nodes from uint8 `image` to `output`.
+
+    Args:
+        multiple: what pictures of an open size are padded to multiples of, or None.
+        hw: the size that was traced.
+    """
     pixels = graph.add("Cast", "image", to=DTYPES[np.dtype(np.float32)])
     pixels = graph.add("Transpose", pixels, perm=(0, 3, 1, 2))
     size = None

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making: nodes, constants, and what can be merged of them."""
+"""An ONNX graph under construction: its nodes and constants, and merging of nodes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Node:
 
 
 class Graph:
-    """An ONNX graph in the making.
+    """An ONNX graph under construction.
 
     Attributes:
-        nodes: each behind those that it reads.
+        nodes: each after those that it reads.
         constants: with their axes as ONNX has them, by name.
         scope: the part of the network that comes next, for the names of its nodes.
         trainable: whether the graph is of a network as it is trained.
@@ -61,7 +61,7 @@ class Graph:
     def add(
         self, op: str, *inputs: Value, outputs: list[str] | None = None, **attributes
     ) -> str:
-        """Adds a node, of one output if no more are given; returns the first."""
+        """Adds a node, by default with one output; returns the first output."""
         names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
         outputs = outputs or [f"{self.scope}/{op}_{len(self.nodes)}"]
         self.nodes.append(Node(op, names, outputs, attributes))

@@ -25,7 +25,7 @@ def _axis(axis: int, rank: int) -> int:
 
 
 def _by_axis(numbers: Sequence[int]) -> np.ndarray:
-    """A shape, or any other number an axis, in ONNX's order."""
+    """One number for each axis (a shape, strides), in ONNX's order."""
     return np.array([numbers[axis] for axis in _order(len(numbers))], np.int64)
 
 

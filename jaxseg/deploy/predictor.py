@@ -27,7 +27,7 @@ from jaxseg.ops import (
 
 OUTPUTS = ("labels", "logits")  # of graphs too
 _OUTPUTS = (*OUTPUTS, "confidence")
-_PROGRAMS_KEPT = 32  # the weights, which most have in common, are on the device once
+_PROGRAMS_KEPT = 32  # most of their weights are shared, and are on the device once
 
 
 def deploy(
@@ -140,7 +140,7 @@ class Predictor:
         return partial(lowered.compile(options), weights)
 
     def _on_device(self, path: Any, weight: np.ndarray) -> jax.Array:
-        """Most folded weights are those of every size (300 MB for Darknet19): once."""
+        """The weight on the device, put there once for all sizes that share it."""
         kept = self._weights.get(path)
         if kept is None or not np.array_equal(kept, weight):
             kept = self._weights[path] = jax.device_put(weight)

@@ -1,4 +1,4 @@
-"""Weights that several layers had, as those of one."""
+"""The weights of several layers, combined into those of one."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -79,7 +79,7 @@ def legend(table: ClassTable, present: Sequence[int]) -> Image.Image:
 def grid(
     images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, table: ClassTable
 ) -> np.ndarray:
-    """A row a sample: image | truth | prediction, uint8 `(h, w, 3)`, under titles.
+    """A row per sample: image | truth | prediction, uint8 `(h, w, 3)`, under titles.
 
     At most `GRID_WIDTH` wide. Pixels that are void in the truth are black in the
     prediction too, for no score counts them.

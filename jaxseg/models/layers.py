@@ -81,7 +81,7 @@ class Unit(nn.Module, kw_only=True):
 
 
 class PReLU(Unit):
-    """`x` where positive, else `slope * x`; one slope a channel, initially 0.25."""
+    """`x` where positive, else `slope * x`; one slope per channel, initially 0.25."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -175,7 +175,7 @@ class Conv(Unit):
 
 
 class DepthwiseConv(Unit):
-    """One kernel a channel, symmetric padding: `(b, h, w, c) -> (b, h / s, w / s, c)`.
+    """One kernel per channel, padding on all sides: `(b, h, w, c) -> (b, h/s, w/s, c)`.
 
     Parameters as those of `nn.Conv(feature_group_count=c)`; initialised as `Conv`.
     """

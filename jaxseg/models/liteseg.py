@@ -34,7 +34,7 @@ class SeparableUnit(Unit):
     """k x k convolution, batch norm, activation: `(b, h, w, ci) -> (b, h, w, co)`.
 
     The convolution is a depthwise one, then a 1x1 with nothing between them (so for
-    k = 1 a factor a channel comes first), or with `separable=False` an ordinary one.
+    k = 1 a factor per channel comes first), or with `separable=False` an ordinary one.
     """
 
     features: int

@@ -174,7 +174,7 @@ THEIRS = {
     "ESNet": (esnet, 1.66, "3x3 maxima.*norm and ReLU, not 2x2"),
     "FDDWNet": (fddwnet, 0.77, "one skip.*ReLU, not ReLU6.*3x3 maxima.*not 2x2"),
     "FPENet": (fpenet, 0.36, "no long skips.*four dilations.*MEU.*align_corners"),
-    "LiteSeg": (liteseg, 4.29, "without the last.*1/8.*one convolution a branch"),
+    "LiteSeg": (liteseg, 4.29, "without the last.*1/8.*one convolution per branch"),
 }
 
 

@@ -104,7 +104,7 @@ def test_ids_are_those_of_the_label_files():
     assert CITYSCAPES.of_files(label).tolist() == [[7, 26, 33, 0]]
     table = ClassTable(("a", "b"), ((0, 0, 0), (1, 1, 1)), values=(5, 60000))
     assert table.of_files(label[:, :1]).dtype == np.uint16
-    with pytest.raises(ValueError, match="one value a class"):
+    with pytest.raises(ValueError, match="one value per class"):
         ClassTable(("a", "b"), ((0, 0, 0), (1, 1, 1)), values=(5,))
 
 

@@ -138,7 +138,7 @@ def run_parts(
     Args:
         folder: gets `NAME.json` of every part, `summary.json` and `logs.tar.gz`.
         scratch: where processes write.
-        say: called with a line a part.
+        say: called with a line per part.
     """
     start = time.monotonic()
 

@@ -125,7 +125,7 @@ PARTS: dict[str, Callable[[Path, int], Row]] = {
 
 
 def main() -> None:
-    """`python -m tools.reliability.memory PART FOLDER COUNT`, a process a part."""
+    """`python -m tools.reliability.memory PART FOLDER COUNT`, a process per part."""
     part, folder, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     folder.mkdir(parents=True, exist_ok=True)
     print(json.dumps(vars(PARTS[part](folder, count))))

@@ -71,7 +71,7 @@ def digest(lines: Iterable[str]) -> str:
 
 
 def describe_files(paths: Iterable[Path]) -> list[str]:
-    """A line a file that changes when the file does."""
+    """A line per file that changes when the file does."""
     described = []
     for path in paths:
         stat = path.stat()

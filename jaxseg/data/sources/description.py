@@ -60,7 +60,7 @@ def read_description(path: Path) -> Description:
     described = read_yaml(path)
     if not isinstance(described, dict) or not described.get("classes"):
         raise UserError(
-            f"folder: {path} needs `classes:` with a name a class."
+            f"folder: {path} needs `classes:` with a name per class."
             f"{_of_names(described)}"
         )
     unknown = sorted(set(map(str, described)) - _KEYS)
@@ -280,7 +280,7 @@ def _colour(colour: Any) -> int:
 def palette(
     names: Sequence[str], shown: Mapping[str, int]
 ) -> tuple[tuple[int, int, int], ...]:
-    """A colour a name: that of `shown`, 0xRRGGBB, or one unlike the others."""
+    """A colour per name: that of `shown`, 0xRRGGBB, or one unlike the others."""
     palette = []
     for train_id, name in enumerate(names):
         if name in shown:

@@ -160,7 +160,7 @@ def _advice(path: Path) -> str:
     if len(codes) < 2 or not 2 <= len(order) <= _MOST_COLOURS:
         return (
             "It looks like a picture, or like a mask that was smoothed, resized or "
-            "compressed: export it again, with one flat colour or value a class."
+            "compressed: export it again, with one flat colour or value per class."
         )
     lines = [
         f'  class_{n}: "#{codes[i]:06x}"  # {shares[i]:.1%} of the pixels'

@@ -34,7 +34,7 @@ class Drawing:
 def draw_lines(
     path: Path, first: int, classes: int, ground: int, hw: tuple[int, int]
 ) -> np.ndarray:
-    """Values of a text file with a polygon a line: its class, then x and y in 0..1.
+    """Values of a text file with a polygon per line: its class, then x and y in 0..1.
 
     Args:
         first: the value of class 0; the other `classes` follow.
