@@ -73,10 +73,10 @@ def predictor_of(name: str, *network: Any, size_step: int) -> Callable:
 def fastest(
     image: np.ndarray, *network: Any, size_step: int
 ) -> tuple[Callable, dict[str, float]]:
-    """The predictor that takes the least time for `image`; and ms a call, of all.
+    """The predictor that takes the least time for `image`; and the ms of all.
 
-    Each is called once, and then a few times in turn with the others; its least time
-    counts, which is the one that other programs disturbed least.
+    Each is called once to compile, and then a few times in turn with the others. Its
+    shortest call counts, as the one that other programs disturbed least.
     """
     found = {
         name: predictor_of(name, *network, size_step=size_step) for name in installed()

@@ -35,7 +35,7 @@ class Tiled:
         if all(n <= tile for n, tile in zip(image.shape, self._hw)):
             return self._predict(image)
         h, w = image.shape[:2]
-        # Tiles begin at multiples of 8, as a network's stride has it.
+        # Tiles begin at multiples of 8, the stride of most networks.
         more = [(0, max(-n % SIZE_MULTIPLE, t - n)) for n, t in zip((h, w), self._hw)]
         padded = np.pad(image, [*more, (0, 0)], "edge")
         whole: list[np.ndarray] = []

@@ -28,7 +28,7 @@ def batch_norm_fwd(eps, axis_name, x, scale, bias):
 
 def batch_norm_bwd(eps, axis_name, residuals, cotangents):
     x, gain, mean, inverse_std, n = residuals
-    g = cotangents[0]  # the statistics only feed running values: no gradient
+    g = cotangents[0]  # the statistics only feed running averages: no gradient
     own = _channel_sum(g), _channel_sum(g * x)
     sum_g, sum_gx = _whole_batch(axis_name, own)
     slope = -gain * inverse_std**2 * (sum_gx - mean * sum_g) / n

@@ -21,17 +21,17 @@ class Lowering:
     """The platform and the purpose that operations are computed for.
 
     Attributes:
-        platform: "cpu", "gpu" (or any other backend of JAX), or "textbook", which is
-            every operation by its definition.
-        dots: compute every convolution, depthwise ones too, as matrix products and
-            shifted sums. Without it only those for which it pays on a CPU.
+        platform: "cpu", "gpu" (or any other backend of JAX), or "textbook", which
+            computes every operation by its definition.
+        dots: compute every convolution, also depthwise ones, as matrix products and
+            shifted sums. Otherwise only those that are faster so on a CPU.
         barriers: write a map that several operations read (`store`) to memory once.
-        sums: compute a convolution with few weights an output as a sum with a term a
-            weight. In training XLA:CPU computes the sum anew for everything that reads
-            it, its gradients too.
+        sums: compute a convolution with few weights per output as a sum with one term
+            per weight. Not in training, where XLA:CPU would compute the sum again for
+            everything that reads it, gradients included.
         deployed: the network is folded, and no gradient is taken of what is traced.
-        join_pairs: fold a depthwise 3x1 and 1x3 with nothing between them into one
-            pass, at the price of a bias that depends on the column.
+        join_pairs: fold a depthwise 3x1 and a 1x3 with nothing between them into one
+            convolution, whose bias then depends on the column.
         even_kernels: write a transposed 3x3 as a 4x4 with zeros, for TFLite.
     """
 

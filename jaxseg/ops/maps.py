@@ -43,7 +43,7 @@ class PaddedMap(StoredMap):
     """A map that is stored with zeros around it, so that convolutions need not pad.
 
     XLA:CPU computes an expression again for every consumer, and pads by copying. This
-    map is computed once, and what reads it reads slices.
+    map is computed once, and its readers take slices.
 
     Attributes:
         padded: `(b, h + 2 * mh, w + 2 * mw, c)`.
@@ -82,7 +82,7 @@ class PaddedMap(StoredMap):
 class Parts(StoredMap):
     """Maps side by side along the channels, without the copy of a concatenation.
 
-    A 1x1 convolution of them is a sum of one a map.
+    A 1x1 convolution of them is the sum of one convolution per map.
     """
 
     maps: tuple[Map, ...]

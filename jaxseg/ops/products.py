@@ -16,7 +16,7 @@ def operand(x: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """`x` as a matrix product reads it.
 
     Integer arithmetic rounds float32 to bfloat16 twice as fast as XLA:CPU's own
-    conversion does; it takes no care of NaN and of ties, which go up.
+    conversion. It ignores NaN, and rounds ties up.
     """
     if x.dtype != jnp.float32 or dtype != jnp.bfloat16:
         return x.astype(dtype)
@@ -57,8 +57,8 @@ def pointwise(geometry, x, kernel, groups):
 def product_a_tap(geometry, x, kernel, groups):
     """One product computes each pixel's contribution to every tap.
 
-    The contributions are shifted and added. With a stride there is one product a phase
-    (at 2, even and odd rows and columns), with the taps that read it.
+    The contributions are shifted and added. With a stride there is one product for each
+    phase (at stride 2: even and odd rows and columns) and the taps that read it.
     """
     stride, dilation, margin = geometry
     kh, kw, ci, co = kernel.shape
@@ -84,7 +84,8 @@ def product_a_tap(geometry, x, kernel, groups):
 def stacked(geometry, x, kernel, groups):
     """Taps are copied beside each other, as operands of one product.
 
-    With a stride all of them, else those of a row, and the rows' results are added.
+    With a stride all taps are; without one the taps of a row, and the rows' results are
+    added.
     """
     stride, dilation, margin = geometry
     kh, kw, ci, co = kernel.shape

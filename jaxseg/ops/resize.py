@@ -16,8 +16,8 @@ from jaxseg.ops.types import Pair, as_array
 def resize_bilinear(x: jax.Array, hw: Pair, *, align_corners: bool) -> jax.Array:
     """Interpolates `(b, h, w, c)` to `(b, *hw, c)`; sizes that fit are left alone.
 
-    Output pixel i looks at `i * (n - 1) / (m - 1)` with `align_corners`, else at
-    `(i + 0.5) * n / m - 0.5`, cut to the image; a lone pixel is repeated. Source:
+    Output pixel i reads position `i * (n - 1) / (m - 1)` with `align_corners`, else
+    `(i + 0.5) * n / m - 0.5`, clipped to the image; a single pixel is repeated. Source:
     torch.nn.functional.interpolate.
     """
 

@@ -1,4 +1,4 @@
-"""Convolutions as sums with a term a weight, without products of matrices."""
+"""Convolutions as sums with one term per weight, without matrix products."""
 
 import jax.numpy as jnp
 

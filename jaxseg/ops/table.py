@@ -69,11 +69,11 @@ def map_dtype(dtype: DTypeLike) -> DTypeLike:
 
 
 def _few_weights(shape: tuple[int, ...], dtype: jnp.dtype) -> bool:
-    """True if XLA:CPU computes a convolution fastest as a sum with a term a weight.
+    """True if XLA:CPU computes a convolution fastest as a sum with one term per weight.
 
-    With few channels matrix products reach little of the processor's speed, those of
-    bfloat16 too. But what reads a sum computes it anew: not for 1x1 to classes or to
-    one weight a pixel, which are read in another order or for a mean.
+    With few channels matrix products reach little of the processor's speed, in
+    bfloat16 too. But everything that reads a sum computes it again: so not for a 1x1 to
+    classes or to one weight per pixel, which are read in another order or for a mean.
     """
     kh, kw, ci, co = shape
     if (kh, kw) == (1, 1):
