@@ -112,6 +112,7 @@ def _common(name: str, dataset: str) -> ConfigDict:
         label_smoothing=0.0,
         ohem_threshold=placeholder(float),
         ohem_least_kept=1 / 16,
+        dice=0.0,
     )
     config.optim = dict(name="adam", weight_decay=1e-4, momentum=0.9, nesterov=False)
     config.schedule = dict(

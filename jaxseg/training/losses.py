@@ -21,12 +21,14 @@ class CrossEntropy:
             whose own class has at most this probability. None counts all.
         ohem_least_kept: share of the batch's pixels, void included, that count at
             least, the hardest first; a sixteenth in DABNet's code.
+        dice: the factor of the Dice loss that is added, see `dice_loss`.
     """
 
     class_weights: tuple[float, ...] = ()
     label_smoothing: float = 0.0
     ohem_threshold: float | None = None
     ohem_least_kept: float = 1 / 16
+    dice: float = 0.0
 
     def __call__(
         self, logits: jax.Array, label: jax.Array
@@ -61,6 +63,8 @@ class CrossEntropy:
             weighted = (1 - share) * weighted + share / k * spread
         total = jnp.where(counted, weight, 0.0).sum()
         loss = jnp.where(counted, weighted, 0.0).sum() / jnp.where(total > 0, total, 1)
+        if self.dice:
+            loss += self.dice * dice_loss(logits, label)
         return loss, metrics
 
     def _hard(self, probability: jax.Array, valid: jax.Array) -> jax.Array:
@@ -72,3 +76,23 @@ class CrossEntropy:
             hardest = jnp.sort(probability.ravel())
             threshold = jnp.maximum(threshold, hardest[least - 1])
         return valid & (probability <= threshold)
+
+
+def dice_loss(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """1 less the mean Dice coefficient of the classes that occur in the batch.
+
+    A class has 2 |P T| / (|P| + |T|), where P are its probabilities and T is 1 where it
+    is true, summed over all pixels of the batch that are not void (V-Net,
+    arXiv:1606.04797, section 3, without squares). A class counts as much as another
+    however few its pixels are. Exactly 0 where every pixel is void.
+    """
+    known = (label != VOID)[..., None]
+    true = known & (label[..., None] == jnp.arange(logits.shape[-1]))
+    probability = jnp.where(known, jax.nn.softmax(logits.astype(jnp.float32)), 0.0)
+    pixels = tuple(range(label.ndim))
+    both = jnp.where(true, probability, 0.0).sum(pixels)
+    count = true.sum(pixels, dtype=jnp.float32)
+    coefficient = 2 * both / jnp.maximum(probability.sum(pixels) + count, 1.0)
+    occurs = count > 0
+    missing = jnp.where(occurs, 1 - coefficient, 0.0).sum()
+    return missing / jnp.maximum(occurs.sum(dtype=jnp.float32), 1.0)

@@ -79,12 +79,36 @@ def test_ohem_counts_the_hardest(threshold, least):
     assert float(metrics["kept"]) == pytest.approx(len(counted) / len(own))
 
 
-@pytest.mark.parametrize("ohem", [{}, {"ohem_threshold": 0.7}])
-def test_all_void_is_zero_with_zero_gradients(ohem):
-    loss = CrossEntropy(WEIGHTS, 0.1, **ohem)
+@pytest.mark.parametrize("more", [{}, {"ohem_threshold": 0.7}, {"dice": 1.0}])
+def test_all_void_is_zero_with_zero_gradients(more):
+    loss = CrossEntropy(WEIGHTS, 0.1, **more)
     value, gradient, metrics = ours(loss, label=np.full((2, 3, 5), 255))
     assert value == 0.0 and all(kept == 0 for kept in metrics.values())
     np.testing.assert_array_equal(gradient, 0.0)
+
+
+def dice_by_hand(logits, label):
+    """In float64, class by class; class 4 does not occur and counts for nothing."""
+    p, known = np.apply_along_axis(softmax, -1, logits), label != 255
+    shares = []
+    for c in np.unique(label[known]):
+        true = (label == c) & known
+        total = p[known, c].sum() + true.sum()
+        shares.append(2 * p[true, c].sum() / total)
+    return 1 - np.mean(shares)
+
+
+def test_dice_loss_and_gradient():
+    logits = np.concatenate([LOGITS, RNG.normal(size=(2, 3, 5, 1))], -1)
+    plain, without, _ = ours(CrossEntropy(), logits)
+    loss, gradient, _ = ours(CrossEntropy(dice=0.5), logits)
+    assert loss - plain == pytest.approx(0.5 * dice_by_hand(logits, LABEL), rel=1e-5)
+    for at in [(0, 0, 0, 1), (1, 2, 4, 4), (0, 1, 3, 0)]:  # the last one is void
+        step = np.zeros_like(logits)
+        step[at] = 1e-5
+        rise = dice_by_hand(logits + step, LABEL) - dice_by_hand(logits - step, LABEL)
+        found = gradient[at] - without[at]
+        assert found == pytest.approx(0.5 * rise / 2e-5, abs=1e-6)
 
 
 def test_bfloat16_logits_are_summed_in_float32():

@@ -17,6 +17,7 @@ LOSSES = {
     "class weights": {"class_weights": (1.0, 20.0, 0.0)},
     "smoothing": {"label_smoothing": 0.1},
     "OHEM": {"ohem_threshold": 0.7, "ohem_least_kept": 0.1},
+    "Dice": {"dice": 1.0},
     "OHEM and weights": {
         "ohem_threshold": 0.7,
         "ohem_least_kept": 0.1,
