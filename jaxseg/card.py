@@ -34,7 +34,7 @@ def card_of_run(record: Mapping[str, Any]) -> str:
         facts={
             "In": "pictures of any size, uint8 RGB as a viewer shows them; "
             + _preprocessing(record["preprocess"]),
-            "Out": "a class id a pixel, uint8 `(h, w)`",
+            "Out": "a class id per pixel, uint8 `(h, w)`",
             "Trained on": f"{name}, split {split}, "
             f"starting from {start}{step}; the whole recipe is in `run.json`",
             "Score": _score(scores),

@@ -50,7 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     runtime.setup()
     lines, picture = frames(given.ckpt, given.split, given.data_dir)
-    Image.fromarray(picture).save(given.output, quality=88)
+    Image.fromarray(picture).save(given.output, quality=80)
     print(*lines, sep="\n")
 
 
