@@ -71,6 +71,8 @@ def made_short(command: str) -> str:
     names |= {"$JOB_COMPLETION_INDEX": "0"}
     for name, there in names.items():
         command = command.replace(name, there)
+    # Of a tuple that is given twice, ml_collections makes one of four.
+    command = re.sub(r'--config\.augment\.crop_hw="[^"]*"', "", command)
     called = re.search(r"(?:python3? (\w+)\.py|\bjaxseg (\w+))", command)
     return f"{command} {SHORT.get(called and (called[1] or called[2]), '')}"
 
