@@ -111,7 +111,7 @@ def test_an_early_part_prepares_beside_the_one_before_it(tmp_path):
     )
     run_parts(
         [
-            part("first", "import time; time.sleep(3)"),
+            part("first", "import time; time.sleep(8)"),  # Python may start slowly
             part("early", early, start="call", environment={"PYTHONPATH": str(ROOT)}),
         ],
         tmp_path / "out",
