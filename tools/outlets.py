@@ -147,7 +147,8 @@ def main() -> None:
     text = [
         "# predict.py beside the bare program",
         "",
-        f"`python -m tools.outlets --rounds {given.rounds}`, in turn, medians; {CKPT}, "
+        "`python -m tools.outlets --pictures PATH --rounds "
+        f"{given.rounds}`, in turn, medians; {CKPT}, "
         f"float32; {header['cpu']}, {header['cores']} cores. predict.py reads, "
         "computes and writes; the bare program is the predictor, called with pixels in "
         "memory. The first picture, which waits for its program, is not counted.",
